@@ -1,0 +1,54 @@
+"""How kernels are compiled: one decorator, and what is known of the cache.
+
+Numba keeps compiled kernels on disk, beside this package or in the user's cache folder. Where
+neither can be written (containers, shared installs) or the disk is full, the kernels are
+compiled anew in each process instead of being refused.
+
+Numba's cache does not notice an edited callee in another file, so a kernel calls only kernels of
+its own file.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+#: Sums may be reordered and multiplications fused, so that loops over samples vectorise; NaN and
+#: infinity keep their meaning, which numba's ``fastmath=True`` would take away.
+FAST_SUMS = {"reassoc", "contract", "nsz", "arcp"}
+
+#: Bytes that must be free for the cache to be used: all kernels of this package need about 2 MB.
+CACHE_ROOM = 32 * 2**20
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` on its first call, without the GIL, cached on disk where that works."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": FAST_SUMS}
+    try:
+        cached = njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no folder that it could write its cache to
+        return njit(**options)(function)
+    folder = _cache_folder(cached)
+    if folder is not None and shutil.disk_usage(folder).free < CACHE_ROOM:
+        return njit(**options)(function)
+    return cached
+
+
+def is_compiled(dispatcher: Any) -> bool:
+    """Tell whether a kernel will be loaded from the cache rather than compiled."""
+    folder = _cache_folder(dispatcher)
+    if folder is None:
+        return False
+    name = dispatcher.py_func.__name__
+    return bool(glob.glob(os.path.join(glob.escape(folder), f"*.{name}-*.nbi")))
+
+
+def _cache_folder(dispatcher: Any) -> str | None:
+    if not hasattr(dispatcher, "stats"):  # the JIT is switched off: a plain function
+        return None
+    return dispatcher.stats.cache_path or None
