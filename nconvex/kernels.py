@@ -380,9 +380,7 @@ def rmsprop(
 
 
 @kernel
-def interpolated_loss(
-    theta1, theta2, t, layers, loss, X, Y, activations, deltas, theta, gamma
-):
+def interpolated_loss(theta1, theta2, t, layers, loss, X, Y, activations, deltas, theta, gamma):
     """Equation (2): gamma[q] = L(X, (1 - t_q) θ₁ + t_q θ₂); `theta` (P,) is a workspace."""
     for q in range(t.size):
         for p in range(theta.size):

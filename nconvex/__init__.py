@@ -1,0 +1,82 @@
+"""How nonconvex is the loss surface of a learning problem? Dynamic String Sampling, on the CPU.
+
+>>> import nconvex as nc
+>>> problem = nc.quad.problem(seed=0)
+>>> a = nc.train(problem, L0=1e-3, seed=1)
+>>> b = nc.train(problem, L0=1e-3, seed=2)
+>>> string = nc.connect(problem, a.theta, b.theta, L0=1e-3, alpha=0.8, depth=10, seed=0)
+>>> string.connected
+True
+
+To cite: C. D. Freeman and J. Bruna, How nonconvex is it? Exploring neural network geometry
+through Dynamic String Sampling (2016); see also arXiv:1611.01540.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nconvex.curve import interpolate
+from nconvex.definitions import (
+    CITATION,
+    ConnectionStatus,
+    Descent,
+    DescentStatus,
+    EndpointAboveL0,
+    Insertion,
+    Interrupted,
+    NconvexError,
+    Peak,
+    RMSProp,
+    Training,
+    TrainingStatus,
+)
+from nconvex.definitions import VERSION as __version__
+from nconvex.dss import String, connect, load_string
+from nconvex.experiment import Pair, run_pair
+from nconvex.landscape import FunctionLandscape, Landscape, Trainable
+from nconvex.model import MLP
+from nconvex.problem import Problem
+from nconvex.train import train
+
+if TYPE_CHECKING:
+    from nconvex import plots as plots
+    from nconvex import quad as quad
+
+__all__ = [
+    "CITATION",
+    "MLP",
+    "ConnectionStatus",
+    "Descent",
+    "DescentStatus",
+    "EndpointAboveL0",
+    "FunctionLandscape",
+    "Insertion",
+    "Interrupted",
+    "Landscape",
+    "NconvexError",
+    "Pair",
+    "Peak",
+    "Problem",
+    "RMSProp",
+    "String",
+    "Trainable",
+    "Training",
+    "TrainingStatus",
+    "__version__",
+    "connect",
+    "interpolate",
+    "load_string",
+    "plots",
+    "quad",
+    "run_pair",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: plots brings matplotlib, and quad is also run as `python -m nconvex.quad`.
+    if name in ("plots", "quad"):
+        return importlib.import_module(f"nconvex.{name}")
+    raise AttributeError(f"module 'nconvex' has no attribute {name!r}")

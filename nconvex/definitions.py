@@ -1,0 +1,291 @@
+"""The vocabulary of the paper, and the plain values that everything else passes around.
+
+"The draft" is C. D. Freeman and J. Bruna, "How nonconvex is it? Exploring neural network geometry
+through Dynamic String Sampling" (July 2016). Its equations and steps are referred to by number.
+
+================  ========================  =======================================================
+symbol            name here                 meaning
+================  ========================  =======================================================
+θ                 ``theta``                 one flat parameter vector: weights and biases
+L(X, θ)           ``loss(theta)``           mean loss over the test set, which descent never sees
+Θ(θ₁, θ₂, t)      ``interpolate``           eq. (1): θ₁ (1 - t) + θ₂ t
+γ(θ₁, θ₂)(t)      ``gamma``                 eq. (2): t ↦ L(X, Θ(θ₁, θ₂, t))
+t*                ``t_star``                the global maximum of γ on [0, 1]
+Γ(θ₁, θ₂)         (cannot be computed)      eq. (3): smallest possible maximum over all paths
+S(θ₁, θ₂, α, d)   ``String``                the ordered models ("beads") that the sampler made
+Γ̃(θ₁, θ₂, d, α)   ``max_error``             eq. (4): maximum of γ over the string; Γ ≤ Γ̃
+L₀                ``L0``                    the loss that the path must not exceed
+α                 ``alpha``                 beads are trained down to α L₀, α in (0, 1]
+d                 ``depth``                 recursions allowed
+================  ========================  =======================================================
+
+Connected
+    Γ̃ ≤ L₀, strictly: no tolerance is granted.
+Loss barrier
+    Γ̃ minus the larger of the two ends' losses, where that is positive.
+Beads
+    Models that the sampler inserted; the two ends are not counted.
+Normalized length
+    Length of the string over the distance of its ends, in the space of all weights **and**
+    biases; 1 where the straight line serves, as on a convex surface.
+Place
+    Where a recursion stands in the tree of halvings: "" the whole, "L" and "R" its halves,
+    "LR" the right half of the left one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+VERSION = "0.1.0"
+
+#: How to cite the algorithm.
+CITATION = (
+    "C. D. Freeman and J. Bruna, How nonconvex is it? Exploring neural network geometry through "
+    "Dynamic String Sampling (2016); see also Topology and Geometry of Half-Rectified Network "
+    "Optimization, ICLR 2017, arXiv:1611.01540."
+)
+
+#: An integer, or the integers of a stream derived from it; see `child`.
+Seed = int | tuple[int, ...]
+
+
+# -- Errors: misuse. "Not connected" is not among them, it is a result. --------------------------
+
+
+class NconvexError(ValueError):
+    """Bad input; the message names the value and says what to do."""
+
+
+class EndpointAboveL0(NconvexError):
+    """An end of the path has a loss above L₀, so no path from it can stay below."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a search; `string` is what was found until then, complete and savable."""
+
+    def __init__(self, string: object):
+        super().__init__("interrupted; the string so far is in .string")
+        self.string = string
+
+
+# -- Statuses: each value is its message ---------------------------------------------------------
+
+
+class DescentStatus(Enum):
+    """How one gradient descent ended."""
+
+    REACHED = "the target loss was reached"
+    BUDGET_SPENT = "the budget of steps was spent above the target loss"
+    DIVERGED = "the loss became infinite or not a number"
+
+
+class TrainingStatus(Enum):
+    """How the training of an end of the path (step 1) ended."""
+
+    TRAINED = "trained to L0"
+    UNTRAINABLE = "every start that was drawn stayed above L0"
+
+
+class ConnectionStatus(Enum):
+    """How the search for a path, or for one segment of it, ended."""
+
+    CONNECTED = "connected: the loss is at most L0 all along the path"
+    BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
+    DEPTH_EXHAUSTED = "not connected: segments above L0 are left at the full depth"
+    INTERRUPTED = "interrupted: segments above L0 were left untried"
+
+
+# -- Configuration and results -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """Settings of one gradient descent.
+
+    vₙ₊₁ = decay vₙ + (1 - decay) gₙ²,   θₙ₊₁ = θₙ - rₙ gₙ / (√vₙ₊₁ + epsilon),   v₀ = 0
+
+    The rate rₙ falls geometrically from `learning_rate` to `final_learning_rate` over the budget:
+    large steps leave plateaus early on, small ones end the oscillation of ±rate that RMSProp
+    keeps up around a minimum. v is not corrected for its start at zero: the long first steps that
+    follow made more beads trainable than corrected ones did.
+
+    Attributes:
+        learning_rate: Rate of the first step.
+        final_learning_rate: Rate after `budget` steps.
+        decay: Memory of the mean square, in [0, 1).
+        epsilon: Keeps the division finite.
+        budget: Steps (gradient evaluations) before a descent gives up.
+        check_every: Steps between two looks at the test loss.
+
+    Raises:
+        NconvexError: A value is out of its range.
+    """
+
+    learning_rate: float = 1e-2
+    final_learning_rate: float = 1e-4
+    decay: float = 0.9
+    epsilon: float = 1e-8
+    budget: int = 10_000
+    check_every: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "final_learning_rate", "epsilon"):
+            require_positive(name, getattr(self, name))
+        if not 0 <= self.decay < 1:
+            raise NconvexError(f"decay must lie in [0, 1), not {self.decay!r}")
+        require_integer("budget", self.budget, 1)
+        require_integer("check_every", self.check_every, 1)
+
+    @property
+    def shrink(self) -> float:
+        """Factor by which the rate falls in each step."""
+        return float((self.final_learning_rate / self.learning_rate) ** (1.0 / self.budget))
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where a gradient descent ended.
+
+    Attributes:
+        theta: (P,) float64, the last iterate.
+        loss: Its loss on the test set.
+        steps: Gradient evaluations spent.
+        status: Why it ended.
+    """
+
+    theta: np.ndarray
+    loss: float
+    steps: int
+    status: DescentStatus
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model trained to L₀ (step 1), or the best of the starts that were tried.
+
+    Attributes:
+        theta: (P,) float64.
+        loss: Its loss on the test set.
+        steps: Gradient evaluations spent, over all starts.
+        starts: Starts drawn; all but the last were untrainable.
+        status: Whether L₀ was reached.
+    """
+
+    theta: np.ndarray
+    loss: float
+    steps: int
+    starts: int
+    status: TrainingStatus
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The highest point found on one segment's γ.
+
+    Attributes:
+        t_star: Where it lies, in [0, 1].
+        value: γ(t*).
+    """
+
+    t_star: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """One recursion of the sampler: the trace from which figures and lessons are made.
+
+    Attributes:
+        place: Where it stands in the tree of halvings.
+        depth: Its depth in that tree, 0 for the first.
+        t_star: Step 2's t* on the segment.
+        gamma_before: γ(t*), the loss from which step 3 descends.
+        loss_after: The loss that step 3 reached.
+        steps: Gradient evaluations it took.
+        status: Whether α L₀ was reached; if not, no bead was inserted.
+    """
+
+    place: str
+    depth: int
+    t_star: float
+    gamma_before: float
+    loss_after: float
+    steps: int
+    status: DescentStatus
+
+
+# -- Randomness: every stream is a child of the one seed, named by its place ----------------------
+
+
+def child(seed: Seed, *place: int) -> tuple[int, ...]:
+    """Derive the seed of a part from the seed of the whole; the order of work plays no role.
+
+    Raises:
+        NconvexError: An integer is negative or has more than 63 bits.
+    """
+    whole = (seed,) if isinstance(seed, int | np.integer) else tuple(seed)
+    if not whole:
+        raise NconvexError("the seed is an empty tuple; give an integer, e.g. seed=0")
+    for number in whole + place:
+        require_integer("seed", number, 0)
+        if number >= 2**63:
+            raise NconvexError(f"seed must be below 2**63, not {number!r}")
+    return tuple(int(number) for number in whole + place)
+
+
+def generator(seed: Seed) -> np.random.Generator:
+    """Make the random stream of a seed: `SeedSequence(seed[0], spawn_key=seed[1:])`."""
+    numbers = child(seed)
+    return np.random.default_rng(np.random.SeedSequence(numbers[0], spawn_key=numbers[1:]))
+
+
+# -- Checks of input, made once, at the edge ------------------------------------------------------
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise NconvexError unless value is a positive finite number."""
+    if not _is_number(value) or not 0 < value < np.inf:
+        raise NconvexError(f"{name} must be a positive finite number, not {value!r}")
+
+
+def require_integer(name: str, value: int, lowest: int) -> None:
+    """Raise NconvexError unless value is an integer of at least `lowest`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
+        raise NconvexError(f"{name} must be an integer of at least {lowest}, not {value!r}")
+
+
+def require_alpha(alpha: float) -> None:
+    """Raise NconvexError unless alpha lies in (0, 1]."""
+    if not _is_number(alpha) or not 0 < alpha <= 1:
+        raise NconvexError(f"alpha must lie in (0, 1], not {alpha!r}; the default is 0.8")
+
+
+def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.ndarray:
+    """Return theta as a contiguous float64 vector; raise NconvexError if it is none, or not finite.
+
+    Args:
+        name: What to call it in a message.
+        theta: (P,) numbers.
+        size: P, if it is known.
+    """
+    try:
+        vector = np.ascontiguousarray(theta, dtype=np.float64)
+    except (TypeError, ValueError):
+        kind = type(theta).__name__
+        raise NconvexError(f"{name} must be a vector of numbers, not {kind}") from None
+    if np.ndim(theta) != 1 or vector.size == 0:
+        raise NconvexError(f"{name} must be a flat vector, not of shape {np.shape(theta)}")
+    if size is not None and vector.size != size:
+        raise NconvexError(f"{name} has {vector.size} parameters; this landscape has {size}")
+    if not np.isfinite(vector).all():
+        bad = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise NconvexError(f"{name}[{bad}] is {vector[bad]}; every parameter must be finite")
+    return vector
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

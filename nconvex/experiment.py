@@ -1,0 +1,69 @@
+"""One pair from beginning to end: train both models, connect them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nconvex.definitions import Insertion, Seed, Training, TrainingStatus, child
+from nconvex.dss import String, connect
+from nconvex.landscape import Trainable
+from nconvex.train import train
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two trained models and the string between them.
+
+    Attributes:
+        trainings: Both ends.
+        string: The path, or None where an end could not be trained.
+    """
+
+    trainings: tuple[Training, Training]
+    string: String | None
+
+    @property
+    def training_gradient_evaluations(self) -> int:
+        """Steps of descent that step 1 took, untrainable starts included."""
+        return sum(training.steps for training in self.trainings)
+
+
+def run_pair(
+    problem: Trainable,
+    L0: float,
+    alpha: float = 0.8,
+    depth: int = 10,
+    seed: Seed = 0,
+    on_training: Callable[[Training], None] | None = None,
+    on_insertion: Callable[[Insertion], None] | None = None,
+) -> Pair:
+    """Train two models to L₀ (step 1) and connect them (steps 2 to 5).
+
+    The ends and the search take children 1, 2 and 3 of the seed; child 0 is left for the data.
+
+    Args:
+        problem: The loss surface.
+        L0: The threshold.
+        alpha: As for `connect`.
+        depth: As for `connect`.
+        seed: Names all random streams.
+        on_training: Called with each training when it is done.
+        on_insertion: Called with each recursion of the search.
+
+    Raises:
+        NconvexError: An argument is out of its range.
+        Interrupted: As for `connect`.
+    """
+    trainings = []
+    for end in (1, 2):
+        trainings.append(train(problem, L0, child(seed, end)))
+        if on_training is not None:
+            on_training(trainings[-1])
+    pair = (trainings[0], trainings[1])
+    if any(training.status is not TrainingStatus.TRAINED for training in pair):
+        return Pair(pair, None)
+    string = connect(
+        problem, pair[0].theta, pair[1].theta, L0, alpha, depth, child(seed, 3), on_insertion
+    )
+    return Pair(pair, string)

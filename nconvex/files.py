@@ -1,0 +1,110 @@
+"""Files that are written whole or not at all, and array files that are read as data only."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from nconvex.definitions import NconvexError
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
+    """Let `write` fill a file that appears under `path` only when it is complete and on disk.
+
+    The bytes go to a temporary file in the same folder, are flushed to disk, and are moved over
+    `path` in one step; whatever interrupts this leaves the old file as it was.
+
+    Raises:
+        NconvexError: The folder does not exist or cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise NconvexError(
+                f"cannot write {path}: {error.strerror or error}; choose a folder that exists, "
+                "is writable and has room"
+            ) from error
+        raise
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to an uncompressed npz file without pickle; see `write_whole`."""
+    write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read an npz file as `write_arrays` writes it.
+
+    Nothing in the file is trusted: members must be stored uncompressed and hold exactly the
+    numbers or text that their headers announce, so that no more memory is taken than the file has
+    bytes.
+
+    Raises:
+        NconvexError: The file cannot be read, is truncated or damaged, or is of another kind.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            room = path.stat().st_size
+            if sum(member.file_size for member in members) > room:
+                raise NconvexError(f"{path} announces more data than it holds; it is damaged")
+            return {
+                member.filename.removesuffix(".npy"): _read_member(path, archive, member)
+                for member in members
+            }
+    except OSError as error:
+        raise NconvexError(f"cannot read {path}: {error.strerror or error}") from error
+    except zipfile.BadZipFile as error:
+        raise NconvexError(f"{path} is truncated or not an npz file ({error})") from error
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    def damaged(what: str) -> NconvexError:
+        return NconvexError(f"{path}: {member.filename} {what}; write the file again")
+
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+        raise damaged("is compressed or encrypted, which this package never writes")
+    stream = io.BytesIO(archive.read(member))
+    try:
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[np.lib.format.read_magic(stream)]
+        shape, fortran, dtype = read_header(stream)
+    except (ValueError, KeyError):
+        raise damaged("is not an array") from None
+    if dtype.kind not in "biufU":
+        raise damaged(f"holds {dtype}; only numbers and text are read")
+    data = stream.read()
+    count = 1
+    for length in shape:
+        count *= length
+    if count * dtype.itemsize != len(data) or dtype.itemsize == 0:
+        raise damaged(f"announces {shape} of {dtype} but holds {len(data)} bytes")
+    array = np.frombuffer(data, dtype=dtype, count=count)
+    return array.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
