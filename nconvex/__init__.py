@@ -76,7 +76,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: plots brings matplotlib, and quad is also run as `python -m nconvex.quad`.
+    # Loaded on first use: plots brings matplotlib, and quad is also run by `python -m`.
     if name in ("plots", "quad"):
         return importlib.import_module(f"nconvex.{name}")
     raise AttributeError(f"module 'nconvex' has no attribute {name!r}")

@@ -125,7 +125,7 @@ class RMSProp:
         NconvexError: A value is out of its range.
     """
 
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-3
     final_learning_rate: float = 1e-4
     decay: float = 0.9
     epsilon: float = 1e-8

@@ -28,7 +28,7 @@ CACHE_ROOM = 32 * 2**20
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call, without the GIL, cached on disk where that works."""
-    options = {"nogil": True, "error_model": "numpy", "fastmath": FAST_SUMS}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_SUMS}
     try:
         cached = njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it could write its cache to

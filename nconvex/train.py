@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nconvex.definitions import (
+    Descent,
     DescentStatus,
     Seed,
     Training,
@@ -39,7 +40,7 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
     """
     require_positive("L0", L0)
     require_integer("max_starts", max_starts, 1)
-    descents = []
+    descents: list[Descent] = []
     while len(descents) < max_starts:
         rng = generator(child(seed, len(descents)))
         descents.append(problem.descend(problem.initial(rng), L0, rng))

@@ -1,0 +1,215 @@
+"""Figures of a string. The only file that knows matplotlib; nothing here trains or searches.
+
+Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved. Colours are
+Okabe and Ito's, which the colour-blind tell apart; line styles differ too, for print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot  # noqa: F401 - registers how notebooks show a Figure
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure, SubFigure
+from mpl_toolkits.mplot3d.art3d import Line3DCollection
+from mpl_toolkits.mplot3d.axes3d import Axes3D
+
+from nconvex.dss import String
+from nconvex.landscape import Landscape
+from nconvex.problem import Problem
+
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREEN = "#009E73"
+GREY = "#777777"
+
+#: Points a curve is drawn with.
+POINTS = 400
+
+
+def summary(
+    problem: Problem,
+    string: String,
+    polynomial: Callable[[np.ndarray], np.ndarray],
+) -> Figure:
+    """Draw the three figures below side by side, as `python -m nconvex.quad` writes them."""
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    left, middle, right = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
+    loss_along(problem, string, left)
+    string_in_space(problem, string, middle)
+    predictions(problem, string, polynomial, right)
+    return figure
+
+
+def loss_along(
+    landscape: Landscape, string: String, figure: Figure | SubFigure | None = None
+) -> Any:
+    """Draw γ on the straight line between the ends, and along the string, against L₀.
+
+    The horizontal axis is the fraction of each path's own length; every bead is marked.
+
+    Args:
+        landscape: Gives γ.
+        string: What to draw.
+        figure: Where to draw; a new figure by default.
+    """
+    figure = _figure(figure)
+    axes = figure.subplots()
+    t = np.linspace(0.0, 1.0, POINTS)
+    line = landscape.gamma(string.beads[0], string.beads[-1], t)
+    s, along = _along(landscape, string)
+    axes.plot(t, line, color=ORANGE, ls="--", lw=1.6, label="straight line")
+    axes.plot(s, along, color=BLUE, lw=1.8, label=f"string, {_beads(string)}")
+    axes.plot(
+        _bead_positions(string), string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
+        clip_on=False, zorder=3,
+    )  # fmt: skip
+    axes.axhline(string.L0, color="black", lw=1.0, ls=":")
+    if min(line.min(), along.min()) > 0.0:
+        axes.set_yscale("log")
+    axes.annotate(
+        "$L_0$",
+        (1.0, string.L0),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        annotation_clip=False,
+    )
+    axes.set(xlabel="fraction of the path's length", ylabel="test loss", xlim=(0.0, 1.0))
+    verdict = "connected" if string.connected else "not connected"
+    axes.set_title(rf"{verdict}: $\tilde\Gamma$ = {string.max_error:.4g}, $L_0$ = {string.L0:.4g}")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def string_in_space(
+    landscape: Landscape, string: String, figure: Figure | SubFigure | None = None
+) -> Any:
+    """Draw the string on its beads' first three principal components, coloured by log loss.
+
+    Its shadows are on the walls. Directions of no spread stay flat: two beads span a line only.
+
+    Args:
+        landscape: Gives the loss that colours the path.
+        string: What to draw.
+        figure: Where to draw; a new figure by default.
+    """
+    figure = _figure(figure)
+    with rc_context({"grid.color": "#e6e6e6"}):  # faint, so that the shadows stand out
+        axes = figure.add_subplot(projection="3d", computed_zorder=False)
+    assert isinstance(axes, Axes3D)
+    centre, directions = string.principal_components(3)
+    s, loss = _along(landscape, string)
+    path = np.array([string.at(float(u)) for u in s])
+    path = (path - centre) @ directions.T
+    beads = (string.beads - centre) @ directions.T
+    margin = 0.15 * max(float(np.ptp(path, axis=0).max()), 1e-9)
+    low, high = path.min(axis=0) - margin, path.max(axis=0) + margin
+    walls = (low[0], high[1], low[2])
+    for axis, wall in enumerate(walls):
+        for points, style in ((path, {"lw": 1.2}), (beads, {"ls": "", "marker": ".", "ms": 3.5})):
+            shadow = points.copy()
+            shadow[:, axis] = wall
+            axes.plot(*shadow.T, color="#999999", zorder=1, **style)
+    log_loss = np.log10(np.maximum(loss, np.finfo(float).tiny))
+    pieces = Line3DCollection(
+        np.stack([path[:-1], path[1:]], axis=1), cmap="viridis", linewidths=3.0, zorder=2
+    )
+    pieces.set_array(0.5 * (log_loss[:-1] + log_loss[1:]))
+    axes.add_collection3d(pieces)
+    axes.plot(
+        *beads[1:-1].T, ls="", marker="o", ms=4.0, color="white", mec="black", mew=0.7, zorder=3
+    )
+    for end, name in ((beads[0], "$θ_1$"), (beads[-1], "$θ_2$")):
+        axes.plot(
+            *end[:, None], ls="", marker="s", ms=6.0, color=ORANGE, mec="black", mew=0.7, zorder=3
+        )
+        axes.text(*end, f"  {name}", fontsize=11, zorder=4)
+    axes.set(
+        xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]),
+        xlabel="1st component", ylabel="2nd", zlabel="3rd",
+    )  # fmt: skip
+    axes.tick_params(labelsize=7, pad=-1)
+    axes.view_init(elev=24, azim=-58)
+    axes.set_box_aspect(None, zoom=1.05)
+    axes.set_title(f"in weight space: normalized length {string.normalized_length:.3g}")
+    bar = figure.colorbar(
+        pieces, ax=axes, orientation="horizontal", shrink=0.6, aspect=30, pad=0.08
+    )
+    bar.set_label("$\\log_{10}$ of the test loss")
+    return figure
+
+
+def predictions(
+    problem: Problem,
+    string: String,
+    polynomial: Callable[[np.ndarray], np.ndarray],
+    figure: Figure | SubFigure | None = None,
+) -> Any:
+    """Draw both ends' predictions and a middle model's against the polynomial.
+
+    The middle model is the bead nearest to half way, or without beads the point half way.
+
+    Args:
+        problem: Its model must map one input to one output.
+        string: What to draw.
+        polynomial: The function regressed.
+        figure: Where to draw; a new figure by default.
+    """
+    figure = _figure(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    x = np.linspace(0.0, 1.0, POINTS)[:, None]
+    truth = polynomial(x)
+    if string.n_beads:
+        bead = 1 + int(np.argmin(np.abs(_bead_positions(string)[1:-1] - 0.5)))
+        middle, name = string.beads[bead], f"bead {bead} of {string.n_beads}"
+    else:
+        middle, name = string.at(0.5), "half way"
+    above.plot(x, truth, color="#bbbbbb", lw=6.0, solid_capstyle="round", label="polynomial")
+    for theta, label, colour, style in (
+        (string.beads[0], "$θ_1$", BLUE, "-"),
+        (string.beads[-1], "$θ_2$", ORANGE, "--"),
+        (middle, name, GREEN, "-."),
+    ):
+        y = problem.model.predict(theta, x)
+        above.plot(x, y, color=colour, ls=style, lw=1.6, label=label)
+        below.plot(x, y - truth, color=colour, ls=style, lw=1.4)
+    below.axhline(0.0, color=GREY, lw=0.8)
+    above.set(ylabel="f(x)", xlim=(0.0, 1.0))
+    below.set(xlabel="x", ylabel="error")
+    above.set_title("what the networks compute")
+    above.legend(frameon=False)
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.align_ylabels([above, below])
+    return figure
+
+
+def _figure(figure: Figure | SubFigure | None) -> Any:
+    return Figure(figsize=(6.2, 4.6), layout="constrained") if figure is None else figure
+
+
+def _beads(string: String) -> str:
+    return "1 bead" if string.n_beads == 1 else f"{string.n_beads} beads"
+
+
+def _bead_positions(string: String) -> np.ndarray:
+    """(n,) each bead's fraction of the path's length."""
+    ends = np.concatenate(([0.0], np.cumsum(string.segment_lengths)))
+    return ends / max(ends[-1], np.finfo(float).tiny)
+
+
+def _along(landscape: Landscape, string: String) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the path's length and the losses there: every bead, every t*, and between."""
+    positions = _bead_positions(string)
+    fractions, losses = [], []
+    per_segment = max(8, POINTS // len(string.segment_maxima))
+    for k, t_star in enumerate(string.segment_t_star):
+        t = np.union1d(np.linspace(0.0, 1.0, per_segment), [t_star])
+        fractions.append(positions[k] + t * (positions[k + 1] - positions[k]))
+        losses.append(landscape.gamma(string.beads[k], string.beads[k + 1], t))
+    return np.clip(np.concatenate(fractions), 0.0, 1.0), np.concatenate(losses)
+

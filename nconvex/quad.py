@@ -1,0 +1,2 @@
+"""placeholder"""
+from nconvex.problem import Problem
