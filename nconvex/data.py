@@ -29,7 +29,9 @@ POLYNOMIALS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def polynomial(task: str, samples: int, seed: Seed) -> tuple[np.ndarray, ...]:
+def polynomial(
+    task: str, samples: int, seed: Seed
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draw training and test points apart, x uniform on [0, 1].
 
     Args:

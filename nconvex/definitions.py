@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class EndpointAboveL0(NconvexError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a search; `string` is what was found until then, complete and savable."""
 
-    def __init__(self, string: object):
+    def __init__(self, string: Any):
         super().__init__("interrupted; the string so far is in .string")
         self.string = string
 

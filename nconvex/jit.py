@@ -39,16 +39,17 @@ def kernel(function: Callable[..., Any]) -> Any:
     return cached
 
 
-def is_compiled(dispatcher: Any) -> bool:
-    """Tell whether a kernel will be loaded from the cache rather than compiled."""
-    folder = _cache_folder(dispatcher)
+def is_compiled(kernel: Any) -> bool:
+    """Tell whether calling a kernel needs no compilation: it is loaded, cached or plain Python."""
+    if not hasattr(kernel, "signatures") or kernel.signatures:  # the JIT is off, or it has run
+        return True
+    folder = _cache_folder(kernel)
     if folder is None:
         return False
-    name = dispatcher.py_func.__name__
+    name = kernel.py_func.__name__
     return bool(glob.glob(os.path.join(glob.escape(folder), f"*.{name}-*.nbi")))
 
 
-def _cache_folder(dispatcher: Any) -> str | None:
-    if not hasattr(dispatcher, "stats"):  # the JIT is switched off: a plain function
-        return None
-    return dispatcher.stats.cache_path or None
+def _cache_folder(kernel: Any) -> str | None:
+    statistics = getattr(kernel, "stats", None)
+    return getattr(statistics, "cache_path", None)

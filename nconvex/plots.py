@@ -36,7 +36,8 @@ def summary(
 ) -> Figure:
     """Draw the three figures below side by side, as `python -m nconvex.quad` writes them."""
     figure = Figure(figsize=(15, 4.8), layout="constrained")
-    left, middle, right = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
+    parts: Any = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
+    left, middle, right = parts
     loss_along(problem, string, left)
     string_in_space(problem, string, middle)
     predictions(problem, string, polynomial, right)
@@ -212,4 +213,3 @@ def _along(landscape: Landscape, string: String) -> tuple[np.ndarray, np.ndarray
         fractions.append(positions[k] + t * (positions[k + 1] - positions[k]))
         losses.append(landscape.gamma(string.beads[k], string.beads[k + 1], t))
     return np.clip(np.concatenate(fractions), 0.0, 1.0), np.concatenate(losses)
-

@@ -1,2 +1,154 @@
-"""placeholder"""
+"""QUAD, the draft's section III.A: two networks that regress a polynomial, connected.
+
+    python -m nconvex.quad
+
+By default a 1-4-4-1 ReLU network, mean squared error, the quadratic 0.5 x² + 0.25 x + 0.1 at 1000
+training and 1000 test points, full-batch RMSProp, L₀ = 1e-3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nconvex import cli
+from nconvex.data import POLYNOMIALS, polynomial
+from nconvex.definitions import NconvexError, RMSProp, Seed, child
+from nconvex.dss import String
+from nconvex.kernels import LOSSES
+from nconvex.model import MLP
 from nconvex.problem import Problem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HIDDEN = (4, 4)
+SAMPLES = 1000
+L0 = 1e-3
+
+
+def problem(
+    seed: Seed = 0,
+    task: str = "quadratic",
+    model: MLP | None = None,
+    loss: str = "mse",
+    samples: int = SAMPLES,
+    rmsprop: RMSProp | None = None,
+) -> Problem:
+    """Make the QUAD landscape; `nc.run_pair(problem(seed), L0=1e-3, seed=seed)` is the command.
+
+    Args:
+        seed: Its child 0 draws the data.
+        task: "quadratic" or "cubic".
+        model: One input, one output; by default `MLP((1, 4, 4, 1))`, ReLU.
+        loss: "mse", "mae", "huber" or "log-cosh".
+        samples: Points in each of the training and the test set.
+        rmsprop: Settings of the descents.
+
+    Raises:
+        NconvexError: A value is out of its range.
+    """
+    model = MLP((1, *HIDDEN, 1)) if model is None else model
+    return Problem(model, loss, *polynomial(task, samples, child(seed, 0)), rmsprop)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    return cli.main("quad", _parser(), _prepare, argv)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.parser(
+        "quad",
+        "How nonconvex is polynomial regression with a small network? Trains two networks to the\n"
+        "test loss L0, then looks for a path of weights between them on which the loss never\n"
+        "exceeds L0, by Dynamic String Sampling (Freeman and Bruna 2016): where the straight line\n"
+        "is too high, a new network (a bead) is trained at its highest point t*, and both halves\n"
+        "are tried again.",
+        "python -m nconvex.quad --activation tanh --task cubic --L0 0.01 --seed 3 --out run3",
+        L0,
+    )
+    network = parser.add_argument_group("the network and its task")
+    network.add_argument(
+        "--task",
+        choices=tuple(POLYNOMIALS),
+        default="quadratic",
+        help="the polynomial to regress on [0, 1] (default quadratic; e.g. --task cubic)",
+    )
+    network.add_argument(
+        "--hidden",
+        type=int,
+        nargs="+",
+        default=list(HIDDEN),
+        metavar="N",
+        help="units of each hidden layer (default 4 4, the paper's 1-4-4-1; e.g. --hidden 16)",
+    )
+    network.add_argument(
+        "--activation",
+        choices=("relu", "sigmoid", "tanh"),
+        help="of the hidden units (default relu; e.g. --activation tanh)",
+    )
+    network.add_argument(
+        "--authors-network",
+        action="store_true",
+        help="the network of the authors' published code instead: sigmoid on every layer, the "
+        "output too, no biases, weights drawn from (-1, 1)",
+    )
+    network.add_argument(
+        "--loss",
+        choices=tuple(LOSSES),
+        default="mse",
+        help="of one residual r, averaged over the samples: mse r^2, mae |r|, huber quadratic "
+        "to |r| = 0.1 and linear beyond, log-cosh log cosh r (default mse; e.g. --loss mae)",
+    )
+    network.add_argument(
+        "--samples",
+        type=int,
+        default=SAMPLES,
+        metavar="N",
+        help="points in the training set, and as many in the test set, which alone decides "
+        f"(default {SAMPLES}; e.g. --samples 10000)",
+    )
+    return parser
+
+
+def _prepare(args: argparse.Namespace) -> cli.Experiment:
+    if args.authors_network and args.activation:
+        raise NconvexError("--authors-network is sigmoid throughout; drop --activation")
+    sizes = (1, *args.hidden, 1)
+    model = (
+        MLP.of_the_authors(sizes) if args.authors_network else MLP(sizes, args.activation or "relu")
+    )
+    landscape = problem(
+        args.seed, args.task, model, args.loss, args.samples, RMSProp(budget=args.budget)
+    )
+
+    def draw(string: String) -> Figure:
+        from nconvex import plots  # matplotlib takes longer to import than the search to run
+
+        return plots.summary(landscape, string, POLYNOMIALS[args.task])
+
+    shape = "-".join(map(str, sizes))
+    network = "the authors' network" if args.authors_network else model.activation
+    return cli.Experiment(
+        landscape,
+        f"QUAD: {shape} {network}, {args.loss} on the {args.task}, seed {args.seed}",
+        {
+            "experiment": "quad",
+            "task": args.task,
+            "samples": args.samples,
+            "loss": args.loss,
+            "sizes": list(model.sizes),
+            "activation": model.activation,
+            "output_activation": model.output_activation,
+            "biases": model.biases,
+            "initialisation": model.initialisation,
+        },
+        draw,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
