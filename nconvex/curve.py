@@ -26,8 +26,11 @@ class Curve(Protocol):
         ...
 
 
-def interpolate(theta1: np.ndarray, theta2: np.ndarray, t: float) -> np.ndarray:
-    """Equation (1): Θ(θ₁, θ₂, t) = θ₁ (1 - t) + θ₂ t, exactly θ₁ at t = 0 and θ₂ at t = 1."""
+def interpolate(theta1: np.ndarray, theta2: np.ndarray, t: float | np.ndarray) -> np.ndarray:
+    """Equation (1): Θ(θ₁, θ₂, t) = θ₁ (1 - t) + θ₂ t, exactly θ₁ at t = 0 and θ₂ at t = 1.
+
+    A column of t, (T, 1), gives a row for each, (T, P).
+    """
     return theta1 * (1.0 - t) + theta2 * t
 
 

@@ -376,13 +376,11 @@ def rmsprop(
     return step, reached
 
 
-# -- The interpolated loss ------------------------------------------------------------------------
+# -- The loss of many networks --------------------------------------------------------------------
 
 
 @kernel
-def interpolated_loss(theta1, theta2, t, layers, loss, X, Y, activations, deltas, theta, gamma):
-    """Equation (2): gamma[q] = L(X, (1 - t_q) θ₁ + t_q θ₂); `theta` (P,) is a workspace."""
-    for q in range(t.size):
-        for p in range(theta.size):
-            theta[p] = (1.0 - t[q]) * theta1[p] + t[q] * theta2[p]
-        gamma[q] = mean_loss(theta, layers, loss, X, Y, activations, deltas)
+def mean_losses(thetas, layers, loss, X, Y, activations, deltas, losses):
+    """losses[q] = L(X, thetas[q]) for thetas (T, P): γ on the points of a line, equation (2)."""
+    for q in range(thetas.shape[0]):
+        losses[q] = mean_loss(thetas[q], layers, loss, X, Y, activations, deltas)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nconvex import kernels
+from nconvex.curve import interpolate
 from nconvex.definitions import Descent, NconvexError, RMSProp, require_theta
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
@@ -64,7 +65,7 @@ class Problem:
     def loss(self, theta: np.ndarray) -> float:
         """L(X_test, θ) for θ (P,)."""
         theta = require_theta("theta", theta, self.model.n_parameters)
-        return float(kernels.mean_loss(theta, self._layers, self._loss, *self._test, *self._work()))
+        return float(self._losses(theta[None])[0])
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
@@ -115,18 +116,12 @@ class Problem:
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
         theta1 = require_theta("theta1", theta1, self.model.n_parameters)
         theta2 = require_theta("theta2", theta2, self.model.n_parameters)
-        t = np.ascontiguousarray(t, dtype=np.float64)
-        losses = np.empty(t.size)
-        theta = _aligned_zeros(theta1.size)
-        work = self._work()
+        t = np.asarray(t, dtype=np.float64)
         chunk = self._calls(len(self.X_test))
-        for start in range(0, t.size, chunk):
-            part = slice(start, start + chunk)
-            kernels.interpolated_loss(
-                theta1, theta2, t[part], self._layers, self._loss, *self._test, *work, theta,
-                losses[part],
-            )  # fmt: skip
-        return losses
+        parts = [t[start : start + chunk] for start in range(0, t.size, chunk)]
+        return np.concatenate(
+            [self._losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
+        )
 
     def describe(self) -> dict[str, np.ndarray]:
         """Everything that is needed to recompute losses without this package, as arrays."""
@@ -147,6 +142,18 @@ class Problem:
     def _calls(self, passes: int) -> int:
         """How many times `passes` samples may go through the network between two signals."""
         return max(1, int(WORK_BETWEEN_SIGNALS / (float(passes) * self.model.n_parameters)))
+
+    def _losses(self, thetas: np.ndarray) -> np.ndarray:
+        losses = np.empty(len(thetas))
+        kernels.mean_losses(
+            np.ascontiguousarray(thetas),
+            self._layers,
+            self._loss,
+            *self._test,
+            *self._work(),
+            losses,
+        )
+        return losses
 
     def _work(self) -> tuple[np.ndarray, np.ndarray]:
         """Make the kernels' workspaces: activations, deltas. One a call, so threads share none."""

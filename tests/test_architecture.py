@@ -1,0 +1,104 @@
+"""Imports go one way only, and the outer world enters where it is meant to."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "nconvex"
+
+# From the definitions down to the commands: a module imports only from those above it.
+ORDER = (
+    "definitions",
+    "files",
+    "jit",
+    "kernels",
+    "model",
+    "curve",
+    "landscape",
+    "problem",
+    "train",
+    "dss",
+    "experiment",
+    "data",
+    "plots",
+    "cli",
+    "quad",
+)
+OUTSIDE = {
+    "matplotlib": {"plots"},
+    "mpl_toolkits": {"plots"},
+    "argparse": {"cli", "quad"},
+    "numba": {"jit", "cli"},
+}
+#: What a module must not know although it stands above.
+FORBIDDEN = {
+    "kernels": {"definitions", "files"},
+    "curve": {"kernels", "model", "files"},
+    "landscape": {"kernels", "model", "files"},
+    "train": {"kernels", "model", "problem", "files"},
+    "dss": {"kernels", "model", "problem", "jit"},
+    "data": {"model", "kernels", "problem"},
+    "plots": {"train", "experiment", "cli"},
+}
+
+
+def imports(path):
+    """Modules imported anywhere in a file, annotations-only imports left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    annotations = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            annotations |= set(ast.walk(node))
+    found = set()
+    for node in ast.walk(tree):
+        if node in annotations:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: write imports in full"
+            names = {alias.name for alias in node.names}
+            if node.module == "nconvex":
+                found |= {f"nconvex.{name}" for name in names}
+            else:
+                found.add(node.module)
+    return found
+
+
+def test_every_module_has_its_place_in_the_order():
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert modules == set(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_upwards_only(module):
+    inside = {
+        name.split(".")[1]
+        for name in imports(PACKAGE / f"{module}.py")
+        if name.split(".")[0] == "nconvex"
+    }
+    above = set(ORDER[: ORDER.index(module)])
+    assert inside <= above, f"{module} imports {inside - above}"
+    assert not inside & FORBIDDEN.get(module, set())
+
+
+@pytest.mark.parametrize("module", ["__init__", "__main__", *ORDER])
+def test_only_the_three_dependencies_and_only_where_they_belong(module):
+    outside = {name.split(".")[0] for name in imports(PACKAGE / f"{module}.py")} - {"nconvex"}
+    for name in outside:
+        assert module in OUTSIDE.get(name, {module}), f"{module} imports {name}"
+    assert outside - sys.stdlib_module_names <= {"numpy", "numba", "matplotlib", "mpl_toolkits"}
+
+
+def test_the_package_loads_neither_matplotlib_nor_argparse():
+    code = "import sys, nconvex; print('matplotlib' in sys.modules, 'nconvex.cli' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_a_kernel_calls_only_kernels_of_its_own_file():
+    # numba's cache would run a stale copy of a callee that was edited in another file
+    assert imports(PACKAGE / "kernels.py") == {"math", "nconvex.jit"}

@@ -1,0 +1,162 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from nconvex.definitions import NconvexError
+from nconvex.files import read_arrays, write_arrays, write_whole
+
+ARRAYS = {
+    "numbers": np.arange(6.0).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(6).reshape(3, 2)),
+    "text": np.array("a word"),
+    "words": np.array(["one", "three"]),
+    "empty": np.zeros((0, 4)),
+    "flag": np.array(True),
+}
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    write_arrays(tmp_path / "a.npz", ARRAYS)
+    back = read_arrays(tmp_path / "a.npz")
+    assert back.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == array.dtype
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_numpy_reads_the_same_file_without_pickle(tmp_path):
+    write_arrays(tmp_path / "a.npz", ARRAYS)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["numbers"], ARRAYS["numbers"])
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error):
+    path = tmp_path / "a.npz"
+    write_arrays(path, ARRAYS)
+    before = path.read_bytes()
+
+    def write(file):
+        file.write(b"half of a fi")
+        raise error("now")
+
+    with pytest.raises(NconvexError if error is OSError else error):
+        write_whole(path, write)
+    assert path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_killed_write_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, ARRAYS)
+    before = path.read_bytes()
+    code = (
+        "import os, signal, sys; from nconvex.files import write_whole\n"
+        "def write(file):\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_whole({str(path)!r}, write)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert run.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, ARRAYS)
+    before = path.read_bytes()
+
+    def write(file):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(NconvexError, match="No space left on device"):
+        write_whole(path, write)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(NconvexError, match="missing"):
+        write_arrays(tmp_path / "missing" / "a.npz", ARRAYS)
+
+
+def test_every_truncation_is_noticed(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"numbers": ARRAYS["numbers"], "text": ARRAYS["text"]})
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(NconvexError, match="a.npz"):
+            read_arrays(path)
+
+
+def test_flipped_bytes_are_noticed_or_harmless(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"numbers": ARRAYS["numbers"]})
+    whole = bytearray(path.read_bytes())
+    for position in range(len(whole)):
+        damaged = whole.copy()
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            read_arrays(path)
+        except NconvexError:
+            continue
+
+
+def archive(path, content, name="numbers.npy", compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr(name, content)
+
+
+def member(array, **changes):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array, allow_pickle=True)
+    content = stream.getvalue()
+    for old, new in changes.values():
+        assert len(old) == len(new)
+        content = content.replace(old, new)
+    return content
+
+
+def test_a_header_that_announces_more_than_there_is_takes_no_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    huge = member(np.zeros(3), shape=(b"(3,), }          ", b"(3000000000000,)}"))
+    archive(path, huge)
+    with pytest.raises(NconvexError, match="announces"):
+        read_arrays(path)
+
+
+def test_pickles_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    archive(path, member(np.array([{"a": 1}], dtype=object)))
+    with pytest.raises(NconvexError, match="only numbers and text"):
+        read_arrays(path)
+
+
+def test_compressed_members_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    archive(path, member(np.zeros(10**6)), compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(NconvexError, match="announces more data|compressed"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no npy", b"\x93NUMPY\x01\x00\xff\xff{"])
+def test_what_is_not_an_array_is_refused(tmp_path, content):
+    path = tmp_path / "a.npz"
+    archive(path, content)
+    with pytest.raises(NconvexError, match="not an array"):
+        read_arrays(path)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    for path in (tmp_path / "none.npz", tmp_path):
+        with pytest.raises(NconvexError, match="cannot read"):
+            read_arrays(path)
