@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -71,9 +72,11 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 member.filename.removesuffix(".npy"): _read_member(path, archive, member)
                 for member in members
             }
+    except NconvexError:
+        raise
     except OSError as error:
         raise NconvexError(f"cannot read {path}: {error.strerror or error}") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise NconvexError(f"{path} is truncated or not an npz file ({error})") from error
 
 
@@ -90,7 +93,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
             (2, 0): np.lib.format.read_array_header_2_0,
         }[np.lib.format.read_magic(stream)]
         shape, fortran, dtype = read_header(stream)
-    except (ValueError, KeyError):
+    except Exception:  # NumPy's header parser raises many kinds on damaged bytes
         raise damaged("is not an array") from None
     if dtype.kind not in "biufU":
         raise damaged(f"holds {dtype}; only numbers and text are read")

@@ -1,12 +1,18 @@
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nconvex.definitions import NconvexError
 from nconvex.files import read_arrays, write_arrays, write_whole
@@ -146,6 +152,20 @@ def test_compressed_members_are_refused(tmp_path):
     archive(path, member(np.zeros(10**6)), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(NconvexError, match="announces more data|compressed"):
         read_arrays(path)
+
+
+@given(st.integers(0, 127), st.binary(min_size=1, max_size=4))
+def test_damaged_headers_are_refused_or_harmless(position, bytes_):
+    content = bytearray(member(np.zeros((2, 3))))
+    content[position : position + len(bytes_)] = bytes_
+    stream = io.BytesIO()
+    archive(stream, bytes(content))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        path.write_bytes(stream.getvalue())
+        with contextlib.suppress(NconvexError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, on headers of Python 2
+            read_arrays(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no npy", b"\x93NUMPY\x01\x00\xff\xff{"])
