@@ -242,6 +242,11 @@ def load_string(path: str | os.PathLike[str]) -> String:
         wrong = [name for name, (found, expected) in lengths.items() if found != expected]
         if n < 2 or wrong:
             raise ValueError(f"{n} beads do not fit {', '.join(wrong) or 'a path'}")
+        for name in ("beads", "losses", "segment_maxima", "segment_t_star"):
+            if arrays[name].dtype != np.float64:
+                raise ValueError(f"{name} holds {arrays[name].dtype}, not float64")
+        if not np.isfinite(string.beads).all():
+            raise ValueError("beads are not finite")
     except (KeyError, TypeError, ValueError) as error:
         raise NconvexError(f"{path} is damaged: {error}") from None
     return string
@@ -300,9 +305,9 @@ def connect(
     search = _Search(landscape, float(L0), float(alpha), int(depth), seed, progress)
     try:
         search.explore(theta1, theta2, "")
+        return search.string(theta1, theta2)
     except KeyboardInterrupt:
         raise Interrupted(search.string(theta1, theta2)) from None
-    return search.string(theta1, theta2)
 
 
 class _Search:

@@ -45,7 +45,11 @@ def test_initialisations_have_the_stated_spread():
 
 def test_the_authors_network():
     model = MLP.of_the_authors((1, 4, 4, 1))
-    assert (model.activation, model.output_activation, model.biases) == ("sigmoid", "sigmoid", False)
+    assert (model.activation, model.output_activation, model.biases) == (
+        "sigmoid",
+        "sigmoid",
+        False,
+    )
     assert model.n_parameters == 4 + 16 + 4
     theta = np.concatenate([model.initial(np.random.default_rng(seed)) for seed in range(200)])
     assert -1 <= theta.min() < -0.99

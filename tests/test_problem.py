@@ -60,14 +60,10 @@ def test_gamma_runs_backwards_when_the_ends_are_swapped(seed, activation, loss):
 def test_reported_losses_are_the_test_sets_and_gradients_the_training_sets():
     problem, rng = make(0, "tanh", "mse")
     theta = rng.normal(size=problem.model.n_parameters)
-    other = Problem(
-        problem.model, "mse", problem.X + 1, problem.y, problem.X_test, problem.y_test
-    )
+    other = Problem(problem.model, "mse", problem.X + 1, problem.y, problem.X_test, problem.y_test)
     assert other.loss(theta) == problem.loss(theta)
     assert (other.loss_and_gradient(theta)[1] != problem.loss_and_gradient(theta)[1]).any()
-    other = Problem(
-        problem.model, "mse", problem.X, problem.y, problem.X_test + 1, problem.y_test
-    )
+    other = Problem(problem.model, "mse", problem.X, problem.y, problem.X_test + 1, problem.y_test)
     assert other.loss(theta) != problem.loss(theta)
     np.testing.assert_array_equal(
         other.loss_and_gradient(theta)[1], problem.loss_and_gradient(theta)[1]

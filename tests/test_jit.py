@@ -1,0 +1,67 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "nconvex"
+
+COUNT = """
+import numpy as np
+from nconvex import kernels, jit
+before = jit.is_compiled(kernels.rmsprop)
+import nconvex as nc
+nc.train(nc.quad.problem(), 0.05)
+print(before, jit.is_compiled(kernels.rmsprop), bool(kernels.rmsprop.stats.cache_path))
+"""
+
+
+def run(code, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_without_a_writable_folder_kernels_are_compiled_and_not_cached(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "nconvex", ignore=shutil.ignore_patterns("__pycache__"))
+    # A file stands where each cache folder would be made: this stops even a superuser.
+    (tmp_path / "nconvex" / "__pycache__").touch()
+    (tmp_path / "home").touch()
+    home = str(tmp_path / "home")
+    environment = {
+        "HOME": home,
+        "XDG_CACHE_HOME": home,
+        "LOCALAPPDATA": home,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_CACHE_DIR": "",
+    }
+    assert run(COUNT, tmp_path, **environment).stdout.split() == ["False", "True", "False"]
+
+
+def test_the_cache_is_found_by_the_next_process(tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run(COUNT, **environment).stdout.split() == ["False", "True", "True"]
+    assert run(COUNT, **environment).stdout.split() == ["True", "True", "True"]
+
+
+def test_a_nearly_full_disk_is_left_alone(tmp_path):
+    code = (
+        "import shutil, collections\n"
+        "Usage = collections.namedtuple('Usage', 'total used free')\n"
+        "shutil.disk_usage = lambda path: Usage(100, 100, 2**20)\n"
+        "from nconvex import kernels\n"
+        "print(bool(kernels.rmsprop.stats.cache_path))"
+    )
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() == ["False"]
+    code = code.replace("2**20", "2**30")
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() == ["True"]
+
+
+def test_without_the_jit_nothing_needs_compiling():
+    code = "from nconvex import kernels, jit; print(jit.is_compiled(kernels.rmsprop))"
+    assert run(code, NUMBA_DISABLE_JIT="1").stdout.split() == ["True"]
