@@ -258,7 +258,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_half_files(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("moment", "argv", "kept"),
     [
-        ("recursion 2", ["--L0", "3e-5", "--budget", "100000"], "string"),
+        ("recursion 1", ["--L0", "3e-4", "--alpha", "0.2"], "string"),
         ("training network 1", ["--L0", "1e-6", "--budget", "10000000"], "nothing"),
     ],
 )
