@@ -48,7 +48,14 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None])
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to an uncompressed npz file without pickle; see `write_whole`."""
-    write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+    write_whole(path, write)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
