@@ -179,7 +179,9 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
         progress.live("searching for a path" if len(trainings) == 2 else "training network 2 of 2")
 
     if not is_compiled(kernels.rmsprop):
-        progress.line("compiling the kernels, about 10 seconds; the next run finds them compiled")
+        progress.line(
+            "compiling the kernels, about 10 seconds (kept for the next run where a folder is writable)"
+        )
     progress.live("training network 1 of 2")
     try:
         pair = run_pair(
