@@ -180,7 +180,7 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
 
     if not is_compiled(kernels.rmsprop):
         progress.line(
-            "compiling the kernels, about 10 seconds (kept for the next run where a folder is writable)"
+            "compiling the kernels, about 10 seconds (kept for later runs if a folder is writable)"
         )
     progress.live("training network 1 of 2")
     try:

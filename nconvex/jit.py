@@ -4,8 +4,8 @@ Numba keeps compiled kernels on disk, beside this package or in the user's cache
 neither can be written (containers, shared installs) or the disk is full, the kernels are
 compiled anew in each process instead of being refused.
 
-Numba's cache does not notice an edited callee in another file, so a kernel calls only kernels of
-its own file.
+Numba's cache does not notice an edited callee in another file, so a kernel calls only parts of its
+own file.
 """
 
 from __future__ import annotations
@@ -26,16 +26,31 @@ FAST_SUMS = {"reassoc", "contract", "nsz", "arcp"}
 CACHE_ROOM = 32 * 2**20
 
 
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_SUMS}
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a function that kernels of its own file call; never cached.
+
+    A callee that came from the cache would be linked where a freshly compiled one is inlined. The
+    caller's sums would then be ordered differently, and the same seed would give other last bits
+    depending on what earlier processes had cached.
+    """
+    return njit(**OPTIONS)(function)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile `function` on its first call, without the GIL, cached on disk where that works."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_SUMS}
+    """Compile a function that Python calls, cached on disk where that works.
+
+    It may call parts, but no other kernel; see `part`.
+    """
     try:
-        cached = njit(cache=True, **options)(function)
+        cached = njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # numba found no folder that it could write its cache to
-        return njit(**options)(function)
+        return njit(**OPTIONS)(function)
     folder = _cache_folder(cached)
     if folder is not None and shutil.disk_usage(folder).free < CACHE_ROOM:
-        return njit(**options)(function)
+        return njit(**OPTIONS)(function)
     return cached
 
 

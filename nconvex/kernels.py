@@ -20,7 +20,7 @@ primitives below see one-dimensional contiguous rows and nothing else.
 
 import math
 
-from nconvex.jit import kernel
+from nconvex.jit import kernel, part
 
 #: Samples a tile: long enough to hide the cost of a call, short enough for the cache.
 TILE = 512
@@ -41,35 +41,35 @@ LOG_2 = math.log(2.0)
 # -- Rows: y, x, d are rows of samples ------------------------------------------------------------
 
 
-@kernel
+@part
 def set_one(y, bias, w, x):
     """y = bias + w x."""
     for n in range(y.size):
         y[n] = bias + w * x[n]
 
 
-@kernel
+@part
 def set_four(y, bias, w0, w1, w2, w3, x0, x1, x2, x3):
     """y = bias + w0 x0 + w1 x1 + w2 x2 + w3 x3: four inputs a pass, a fourth of the stores."""
     for n in range(y.size):
         y[n] = bias + w0 * x0[n] + w1 * x1[n] + w2 * x2[n] + w3 * x3[n]
 
 
-@kernel
+@part
 def add_one(y, w, x):
     """y += w x."""
     for n in range(y.size):
         y[n] += w * x[n]
 
 
-@kernel
+@part
 def add_four(y, w0, w1, w2, w3, x0, x1, x2, x3):
     """y += w0 x0 + w1 x1 + w2 x2 + w3 x3."""
     for n in range(y.size):
         y[n] += w0 * x0[n] + w1 * x1[n] + w2 * x2[n] + w3 * x3[n]
 
 
-@kernel
+@part
 def combine(y, bias, theta, offset, stride, x, first, count):
     """y = bias + sum_i theta[offset + i stride] x[first + i], for i < count: one unit's input."""
     m = y.size
@@ -109,7 +109,7 @@ def combine(y, bias, theta, offset, stride, x, first, count):
         i += 1
 
 
-@kernel
+@part
 def total(d):
     """Sum of d."""
     result = 0.0
@@ -118,7 +118,7 @@ def total(d):
     return result
 
 
-@kernel
+@part
 def dot(d, x):
     """Sum of d x."""
     result = 0.0
@@ -127,7 +127,7 @@ def dot(d, x):
     return result
 
 
-@kernel
+@part
 def dot_four(d, x0, x1, x2, x3):
     """Sums of d x0, d x1, d x2, d x3: d is loaded once."""
     s0 = 0.0
@@ -146,7 +146,7 @@ def dot_four(d, x0, x1, x2, x3):
 # -- Activations, and their derivatives in terms of their own value -------------------------------
 
 
-@kernel
+@part
 def activate(y, activation):
     """y = s(y). Written so that NaN stays NaN: `max(z, 0)` may swallow it."""
     if activation == RELU:
@@ -163,7 +163,7 @@ def activate(y, activation):
             y[n] = math.tanh(y[n])
 
 
-@kernel
+@part
 def activate_backward(d, a, activation):
     """d = d s'(z), where a = s(z): relu' = [a > 0], sigmoid' = a (1 - a), tanh' = 1 - a²."""
     if activation == RELU:
@@ -181,7 +181,7 @@ def activate_backward(d, a, activation):
 # -- Losses of one residual r = output - target ---------------------------------------------------
 
 
-@kernel
+@part
 def residual_loss(output, target, slope, loss):
     """Sum of the losses of one output unit over a tile; slope becomes the derivatives.
 
@@ -219,7 +219,7 @@ def residual_loss(output, target, slope, loss):
 # -- The network ----------------------------------------------------------------------------------
 
 
-@kernel
+@part
 def forward(theta, layers, X, start, count, activations):
     """Run the samples start .. start + count through the network; returns the rows filled.
 
@@ -242,7 +242,7 @@ def forward(theta, layers, X, start, count, activations):
     return row
 
 
-@kernel
+@part
 def backward(theta, layers, count, activations, deltas, gradient):
     """Add one tile's share to the gradient; deltas[0] holds dL/da of the output on entry.
 
@@ -288,7 +288,7 @@ def backward(theta, layers, count, activations, deltas, gradient):
         above = 1 - above
 
 
-@kernel
+@part
 def mean_loss(theta, layers, loss, X, Y, activations, deltas):
     """L(X, θ) = 1/N sum over samples and output units of the residual's loss."""
     samples = X.shape[1]
@@ -306,8 +306,8 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas):
     return result / samples
 
 
-@kernel
-def loss_and_gradient(theta, layers, loss, X, Y, activations, deltas, gradient):
+@part
+def gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient):
     """L(X, θ), with dL/dθ left in `gradient` (P,)."""
     samples = X.shape[1]
     result = 0.0
@@ -326,6 +326,12 @@ def loss_and_gradient(theta, layers, loss, X, Y, activations, deltas, gradient):
     for p in range(gradient.size):
         gradient[p] /= samples
     return result / samples
+
+
+@kernel
+def loss_and_gradient(theta, layers, loss, X, Y, activations, deltas, gradient):
+    """L(X, θ), with dL/dθ left in `gradient` (P,)."""
+    return gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient)
 
 
 # -- Descent: steps 1 and 3 of the algorithm ------------------------------------------------------
@@ -364,7 +370,7 @@ def rmsprop(
     reached = mean_loss(theta, layers, loss, X_test, Y_test, activations, deltas)
     step = first_step
     while reached > target and reached < math.inf and step < last_step:
-        loss_and_gradient(theta, layers, loss, X, Y, activations, deltas, gradient)
+        gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient)
         rate = learning_rate * shrink**step
         for p in range(theta.size):
             g = gradient[p]

@@ -43,10 +43,20 @@ def test_without_a_writable_folder_kernels_are_compiled_and_not_cached(tmp_path)
     assert run(COUNT, tmp_path, **environment).stdout.split() == ["False", "True", "False"]
 
 
-def test_the_cache_is_found_by_the_next_process(tmp_path):
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert run(COUNT, **environment).stdout.split() == ["False", "True", "True"]
-    assert run(COUNT, **environment).stdout.split() == ["True", "True", "True"]
+def test_the_next_process_finds_the_cache_and_the_same_bits_whatever_is_in_it(tmp_path):
+    # Once the loss alone is compiled and cached first, once everything in one go.
+    loss = "import numpy as np, nconvex as nc; nc.quad.problem().loss(np.zeros(33))"
+    pair = (
+        "from nconvex import kernels, jit; print(jit.is_compiled(kernels.rmsprop))\n"
+        "import nconvex as nc\n"
+        "string = nc.run_pair(nc.quad.problem(loss='huber'), 1e-4).string\n"
+        "print(string.beads.tobytes().hex(), string.segment_maxima.tobytes().hex())"
+    )
+    one, other = ({"NUMBA_CACHE_DIR": str(tmp_path / name)} for name in ("one", "other"))
+    run(loss, **one)
+    results = [run(pair, **where).stdout.split() for where in (one, other, one, other)]
+    assert [compiled for compiled, *_ in results] == ["False", "False", "True", "True"]
+    assert len({tuple(bits) for _, *bits in results}) == 1
 
 
 def test_a_nearly_full_disk_is_left_alone(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nconvex import MLP, NconvexError, Problem
+from nconvex import MLP, NconvexError, Problem, RMSProp
 from nconvex.kernels import LOSSES
 
 losses = st.sampled_from(sorted(LOSSES))
@@ -124,7 +124,9 @@ def test_wrong_parameters_are_named():
 def test_threads_do_not_disturb_each_other():
     from concurrent.futures import ThreadPoolExecutor
 
-    problem, rng = make(0, "tanh", "mse", samples=700)
+    small, rng = make(0, "tanh", "mse", samples=700)
+    data = small.X, small.y, small.X_test, small.y_test
+    problem = Problem(small.model, "mse", *data, RMSProp(budget=500))
     starts = rng.normal(size=(16, problem.model.n_parameters))
     alone = [problem.descend(start, 0.0, rng).theta for start in starts]
     with ThreadPoolExecutor(4) as pool:
