@@ -48,9 +48,11 @@ def test_the_next_process_finds_the_cache_and_the_same_bits_whatever_is_in_it(tm
     loss = "import numpy as np, nconvex as nc; nc.quad.problem().loss(np.zeros(33))"
     pair = (
         "from nconvex import kernels, jit; print(jit.is_compiled(kernels.rmsprop))\n"
-        "import nconvex as nc\n"
-        "string = nc.run_pair(nc.quad.problem(loss='huber'), 1e-4).string\n"
-        "print(string.beads.tobytes().hex(), string.segment_maxima.tobytes().hex())"
+        "import numpy as np, nconvex as nc\n"
+        "problem = nc.quad.problem(loss='huber')\n"
+        "string = nc.run_pair(problem, 1e-4).string\n"
+        "gamma = problem.gamma(*string.beads[:2], np.linspace(0, 1, 101))\n"
+        "print(string.beads.tobytes().hex(), gamma.tobytes().hex())"
     )
     one, other = ({"NUMBA_CACHE_DIR": str(tmp_path / name)} for name in ("one", "other"))
     run(loss, **one)
