@@ -30,13 +30,13 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FA
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compile a function that kernels of its own file call; never cached.
+    """Compile a function that kernels of its own file call: always inlined, never cached.
 
-    A callee that came from the cache would be linked where a freshly compiled one is inlined. The
-    caller's sums would then be ordered differently, and the same seed would give other last bits
-    depending on what earlier processes had cached.
+    Left to itself, LLVM inlines a callee here and links it there, depending on what was compiled
+    earlier in the process and what came from the cache. Sums are then ordered differently, and the
+    same seed gives other last bits in the first process than in the next.
     """
-    return njit(**OPTIONS)(function)
+    return njit(forceinline=True, **OPTIONS)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

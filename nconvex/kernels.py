@@ -367,9 +367,13 @@ def rmsprop(
     stopping test the test set's, every `check_every` steps; a loss that is no longer finite stops
     the descent as well.
     """
-    reached = mean_loss(theta, layers, loss, X_test, Y_test, activations, deltas)
-    step = first_step
-    while reached > target and reached < math.inf and step < last_step:
+    step = first_step  # a multiple of check_every
+    reached = math.inf
+    while True:
+        if step % check_every == 0 or step == last_step:
+            reached = mean_loss(theta, layers, loss, X_test, Y_test, activations, deltas)
+            if not (target < reached < math.inf) or step == last_step:
+                return step, reached
         gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient)
         rate = learning_rate * shrink**step
         for p in range(theta.size):
@@ -377,9 +381,6 @@ def rmsprop(
             mean_square[p] = decay * mean_square[p] + (1.0 - decay) * g * g
             theta[p] -= rate * g / (math.sqrt(mean_square[p]) + epsilon)
         step += 1
-        if step % check_every == 0 or step == last_step:
-            reached = mean_loss(theta, layers, loss, X_test, Y_test, activations, deltas)
-    return step, reached
 
 
 # -- The loss of many networks --------------------------------------------------------------------
