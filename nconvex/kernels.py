@@ -226,20 +226,23 @@ def forward(theta, layers, X, start, count, activations):
     a⁰ = x, then for each layer zˡ_k = b_k + sum_i W_ik aˡ⁻¹_i and aˡ = s(zˡ).
     """
     for i in range(X.shape[0]):
-        activations[i][:count] = X[i][start : start + count]
-    row = X.shape[0]
+        row = activations[i][:count]
+        x = X[i][start : start + count]
+        for n in range(count):
+            row[n] = x[n]
+    filled = X.shape[0]
     for layer in range(layers.shape[0]):
         n_in = layers[layer, 0]
         n_out = layers[layer, 1]
         weights = layers[layer, 2]
         biases = layers[layer, 3]
         for k in range(n_out):
-            y = activations[row + k][:count]
+            y = activations[filled + k][:count]
             bias = theta[biases + k] if biases >= 0 else 0.0
-            combine(y, bias, theta, weights + k, n_out, activations, row - n_in, n_in)
+            combine(y, bias, theta, weights + k, n_out, activations, filled - n_in, n_in)
             activate(y, layers[layer, 4])
-        row += n_out
-    return row
+        filled += n_out
+    return filled
 
 
 @part
@@ -289,12 +292,18 @@ def backward(theta, layers, count, activations, deltas, gradient):
 
 
 @part
-def mean_loss(theta, layers, loss, X, Y, activations, deltas):
-    """L(X, θ) = 1/N sum over samples and output units of the residual's loss."""
+def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient, with_gradient):
+    """L(X, θ) = 1/N sum over samples and output units of the residual's loss.
+
+    With `with_gradient`, dL/dθ is left in `gradient` (P,).
+    """
     samples = X.shape[1]
     result = 0.0
+    if with_gradient:
+        for p in range(gradient.size):
+            gradient[p] = 0.0
     for start in range(0, samples, TILE):
-        count = min(TILE, samples - start)
+        count = TILE if samples - start > TILE else samples - start
         output = forward(theta, layers, X, start, count, activations) - Y.shape[0]
         for k in range(Y.shape[0]):
             result += residual_loss(
@@ -303,35 +312,18 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas):
                 deltas[0][k][:count],
                 loss,
             )
-    return result / samples
-
-
-@part
-def gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient):
-    """L(X, θ), with dL/dθ left in `gradient` (P,)."""
-    samples = X.shape[1]
-    result = 0.0
-    gradient[:] = 0.0
-    for start in range(0, samples, TILE):
-        count = min(TILE, samples - start)
-        output = forward(theta, layers, X, start, count, activations) - Y.shape[0]
-        for k in range(Y.shape[0]):
-            result += residual_loss(
-                activations[output + k][:count],
-                Y[k][start : start + count],
-                deltas[0][k][:count],
-                loss,
-            )
-        backward(theta, layers, count, activations, deltas, gradient)
-    for p in range(gradient.size):
-        gradient[p] /= samples
+        if with_gradient:
+            backward(theta, layers, count, activations, deltas, gradient)
+    if with_gradient:
+        for p in range(gradient.size):
+            gradient[p] /= samples
     return result / samples
 
 
 @kernel
 def loss_and_gradient(theta, layers, loss, X, Y, activations, deltas, gradient):
     """L(X, θ), with dL/dθ left in `gradient` (P,)."""
-    return gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient)
+    return mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient, True)
 
 
 # -- Descent: steps 1 and 3 of the algorithm ------------------------------------------------------
@@ -368,13 +360,20 @@ def rmsprop(
     the descent as well.
     """
     step = first_step  # a multiple of check_every
-    reached = math.inf
+    looked = False
     while True:
-        if step % check_every == 0 or step == last_step:
-            reached = mean_loss(theta, layers, loss, X_test, Y_test, activations, deltas)
+        # One call serves both sets: compiling the network's passes twice would take seconds more.
+        look = not looked and (step % check_every == 0 or step == last_step)
+        inputs = X_test if look else X
+        targets = Y_test if look else Y
+        reached = mean_loss(
+            theta, layers, loss, inputs, targets, activations, deltas, gradient, not look
+        )
+        looked = look
+        if look:
             if not (target < reached < math.inf) or step == last_step:
                 return step, reached
-        gradient_pass(theta, layers, loss, X, Y, activations, deltas, gradient)
+            continue
         rate = learning_rate * shrink**step
         for p in range(theta.size):
             g = gradient[p]
@@ -390,4 +389,4 @@ def rmsprop(
 def mean_losses(thetas, layers, loss, X, Y, activations, deltas, losses):
     """losses[q] = L(X, thetas[q]) for thetas (T, P): γ on the points of a line, equation (2)."""
     for q in range(thetas.shape[0]):
-        losses[q] = mean_loss(thetas[q], layers, loss, X, Y, activations, deltas)
+        losses[q] = mean_loss(thetas[q], layers, loss, X, Y, activations, deltas, thetas[q], False)
