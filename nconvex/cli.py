@@ -321,6 +321,8 @@ def _result(
         "alpha": args.alpha,
         "depth": args.depth,
         "max_error": string and _finite(string.max_error),
+        "max_error_bounds": string and [_finite(bound) for bound in string.max_error_bounds],
+        "certified": string is not None and string.certified,
         "n_beads": string and string.n_beads,
         "path_length": string and _finite(string.path_length),
         "normalized_length": string and _finite(string.normalized_length),
@@ -342,6 +344,13 @@ def _result(
             "processor": platform.machine(),
         },
     }
+
+
+def _certificate(string: String) -> str:
+    if not string.certified:
+        return "none: the path was only sampled"
+    lower, upper = string.max_error_bounds
+    return f"proven: the highest loss lies between {lower:.7g} and {upper:.7g}"
 
 
 def _finite(value: float) -> float | None:
@@ -366,11 +375,12 @@ def _summary(
             f"  straight line   highest loss {string.line_max_error:.4g}, {ratio:.3g} times L0",
             f"  string          highest loss {string.max_error:.4g} {sign} L0, {beads}, "
             f"normalized length {string.normalized_length:.4g}",
+            f"  certificate     {_certificate(string)}",
         ]
     lines.append(f"  verdict         {result['message']}")
     if string is not None and string.failures:
         lines.append(
-            f"  where it fails  {len(string.failures)} of {len(string.segment_maxima)} segments: "
+            f"  where it fails  {len(string.failures)} of {len(string.segment_upper)} segments: "
             + ", ".join(
                 f"{count} {status.name.lower().replace('_', ' ')}"
                 for status in ConnectionStatus

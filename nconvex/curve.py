@@ -54,14 +54,14 @@ def maximum(landscape: Curve, theta1: np.ndarray, theta2: np.ndarray) -> Peak:
     t = np.linspace(0.0, 1.0, GRID)
     values = _heights(landscape, theta1, theta2, t)
     best = int(np.argmax(values))
-    peak = Peak(float(t[best]), float(values[best]))
-    if not np.isfinite(peak.value):
-        return peak
+    t_star, height = float(t[best]), float(values[best])
+    if not np.isfinite(height):
+        return Peak(t_star, height, height, certified=False)
     steps = np.abs(np.diff(values))
     left, right = np.concatenate(([0.0], steps)), np.concatenate((steps, [0.0]))
     climbs_from_left = np.concatenate(([True], np.diff(values) >= 0.0))
     falls_to_right = np.concatenate((np.diff(values) <= 0.0, [True]))
-    may_be_highest = values + np.maximum(left, right) >= peak.value
+    may_be_highest = values + np.maximum(left, right) >= height
     hills = np.flatnonzero(climbs_from_left & falls_to_right & may_be_highest)
     low = t[np.maximum(hills - 1, 0)]
     high = t[np.minimum(hills + 1, GRID - 1)]
@@ -70,12 +70,12 @@ def maximum(landscape: Curve, theta1: np.ndarray, theta2: np.ndarray) -> Peak:
         points = low[:, None] + (high - low)[:, None] * fractions
         values = _heights(landscape, theta1, theta2, points.ravel()).reshape(points.shape)
         row, column = np.unravel_index(np.argmax(values), values.shape)
-        if values[row, column] > peak.value:
-            peak = Peak(float(points[row, column]), float(values[row, column]))
+        if values[row, column] > height:
+            t_star, height = float(points[row, column]), float(values[row, column])
         centre = points[np.arange(low.size), np.argmax(values, axis=1)]
         step = (high - low) / (POINTS + 1)
         low, high = np.maximum(centre - step, low), np.minimum(centre + step, high)
-    return peak
+    return Peak(t_star, height, height, certified=False)
 
 
 def _heights(landscape: Curve, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -185,15 +185,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Peak:
-    """The highest point found on one segment's γ.
+    """The maximum of γ on one segment: lower ≤ max γ ≤ upper.
 
     Attributes:
-        t_star: Where it lies, in [0, 1].
-        value: γ(t*).
+        t_star: Where the highest point was seen, in [0, 1].
+        lower: γ(t*), less what rounding may have added to it.
+        upper: Proven upper bound if certified; else the same as `lower`, the highest point seen.
+        certified: Whether both bounds are proven.
     """
 
     t_star: float
-    value: float
+    lower: float
+    upper: float
+    certified: bool
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,10 @@ from nconvex.definitions import (
     require_theta,
 )
 from nconvex.files import read_arrays, write_arrays
-from nconvex.landscape import Landscape
+from nconvex.landscape import Certifying, Landscape
 
 #: Of `String.save`'s files; raised when their meaning changes.
-FORMAT = 1
+FORMAT = 2
 
 #: Deepest recursion accepted: a segment is then 2⁻⁶⁴ of the whole, at the resolution of float64.
 MAX_DEPTH = 64
@@ -53,19 +53,22 @@ class String:
     Attributes:
         beads: (n, P) float64, the path's models in order, θ₁ first and θ₂ last.
         losses: (n,) their losses.
-        segment_maxima: (n-1,) the maximum of γ on each segment.
-        segment_t_star: (n-1,) where it lies, in [0, 1].
+        segment_lower: (n-1,) the highest loss seen on each segment, a lower bound of max γ.
+        segment_upper: (n-1,) an upper bound of max γ, proven if `certified`; else the same.
+        segment_t_star: (n-1,) where the highest loss was seen, in [0, 1].
         segment_status: n-1 statuses: connected, or why the search stopped there.
         trace: Every recursion in the order of work, successful or not.
         L0: The threshold.
         alpha: Beads were trained to alpha L0.
         depth: Recursions that were allowed.
         seed: The search's seed, as a tuple; see `child`.
+        certified: Whether the bounds are theorems about the stored weights and test set.
     """
 
     beads: np.ndarray
     losses: np.ndarray
-    segment_maxima: np.ndarray
+    segment_lower: np.ndarray
+    segment_upper: np.ndarray
     segment_t_star: np.ndarray
     segment_status: tuple[ConnectionStatus, ...]
     trace: tuple[Insertion, ...]
@@ -73,11 +76,17 @@ class String:
     alpha: float
     depth: int
     seed: tuple[int, ...]
+    certified: bool
+
+    @property
+    def max_error_bounds(self) -> tuple[float, float]:
+        """(lower, upper): what equation (4)'s maximum lies between."""
+        return float(np.max(self.segment_lower)), float(np.max(self.segment_upper))
 
     @property
     def max_error(self) -> float:
-        """Equation (4): Γ̃, the maximum of γ over all segments, an upper bound of Γ."""
-        return float(np.max(self.segment_maxima))
+        """Equation (4): Γ̃ by its upper bound, hence an upper bound of Γ."""
+        return self.max_error_bounds[1]
 
     @property
     def connected(self) -> bool:
@@ -89,12 +98,12 @@ class String:
         """The verdict: interrupted if anything was left untried, else that of the worst segment."""
         if ConnectionStatus.INTERRUPTED in self.segment_status:
             return ConnectionStatus.INTERRUPTED
-        return self.segment_status[int(np.argmax(self.segment_maxima))]
+        return self.segment_status[int(np.argmax(self.segment_upper))]
 
     @property
     def failures(self) -> tuple[int, ...]:
         """The segments on which γ exceeds L₀."""
-        return tuple(np.flatnonzero(self.segment_maxima > self.L0).tolist())
+        return tuple(np.flatnonzero(self.segment_upper > self.L0).tolist())
 
     @property
     def n_beads(self) -> int:
@@ -104,7 +113,7 @@ class String:
     @property
     def line_max_error(self) -> float:
         """The maximum of γ on the straight line between the ends, before any bead."""
-        return self.trace[0].gamma_before if self.trace else float(self.segment_maxima[0])
+        return self.trace[0].gamma_before if self.trace else float(self.segment_lower[0])
 
     @property
     def gradient_evaluations(self) -> int:
@@ -173,7 +182,9 @@ class String:
             "format": np.array(FORMAT),
             "beads": self.beads,
             "losses": self.losses,
-            "segment_maxima": self.segment_maxima,
+            "segment_lower": self.segment_lower,
+            "segment_upper": self.segment_upper,
+            "certified": np.array(self.certified),
             "segment_t_star": self.segment_t_star,
             "segment_status": _text([status.name for status in self.segment_status]),
             "L0": np.array(self.L0),
@@ -210,7 +221,8 @@ def load_string(path: str | os.PathLike[str]) -> String:
         string = String(
             beads=arrays["beads"],
             losses=arrays["losses"],
-            segment_maxima=arrays["segment_maxima"],
+            segment_lower=arrays["segment_lower"],
+            segment_upper=arrays["segment_upper"],
             segment_t_star=arrays["segment_t_star"],
             segment_status=tuple(
                 ConnectionStatus[name] for name in arrays["segment_status"].tolist()
@@ -231,18 +243,20 @@ def load_string(path: str | os.PathLike[str]) -> String:
             alpha=arrays["alpha"].item(),
             depth=arrays["depth"].item(),
             seed=tuple(arrays["seed"].tolist()),
+            certified=arrays["certified"].item(),
         )
         n, _ = string.beads.shape
         lengths = {
             "losses": (string.losses.shape, (n,)),
-            "segment_maxima": (string.segment_maxima.shape, (n - 1,)),
+            "segment_lower": (string.segment_lower.shape, (n - 1,)),
+            "segment_upper": (string.segment_upper.shape, (n - 1,)),
             "segment_t_star": (string.segment_t_star.shape, (n - 1,)),
             "segment_status": (arrays["segment_status"].shape, (n - 1,)),
         }
         wrong = [name for name, (found, expected) in lengths.items() if found != expected]
         if n < 2 or wrong:
             raise ValueError(f"{n} beads do not fit {', '.join(wrong) or 'a path'}")
-        for name in ("beads", "losses", "segment_maxima", "segment_t_star"):
+        for name in ("beads", "losses", "segment_lower", "segment_upper", "segment_t_star"):
             if arrays[name].dtype != np.float64:
                 raise ValueError(f"{name} holds {arrays[name].dtype}, not float64")
         if not np.isfinite(string.beads).all():
@@ -338,9 +352,9 @@ class _Search:
 
     def explore(self, left: np.ndarray, right: np.ndarray, place: str) -> None:
         """Steps 2 to 5 on one segment."""
-        peak = maximum(self.landscape, left, right)  # step 2
+        peak = self._peak(left, right)  # step 2
         self.peaks[place] = peak
-        if peak.value <= self.L0:  # step 4: this branch is done
+        if peak.upper <= self.L0:  # step 4: this branch is done
             return
         if len(place) == self.depth:
             return
@@ -351,7 +365,7 @@ class _Search:
             place,
             len(place),
             peak.t_star,
-            peak.value,
+            peak.lower,
             descent.loss,
             descent.steps,
             descent.status,
@@ -368,14 +382,14 @@ class _Search:
         """Read the string off what was found so far."""
         segments = list(self._segments(theta1, theta2, ""))
         peaks = [
-            self.peaks.get(place) or maximum(self.landscape, left, right)
-            for left, right, place in segments
+            self.peaks.get(place) or self._peak(left, right) for left, right, place in segments
         ]
         beads = np.array([theta1] + [right for _, right, _ in segments])
         return String(
             beads=beads,
             losses=np.array([self.landscape.loss(theta) for theta in beads]),
-            segment_maxima=np.array([peak.value for peak in peaks]),
+            segment_lower=np.array([peak.lower for peak in peaks]),
+            segment_upper=np.array([peak.upper for peak in peaks]),
             segment_t_star=np.array([peak.t_star for peak in peaks]),
             segment_status=tuple(
                 self._status(place, peak)
@@ -386,7 +400,13 @@ class _Search:
             alpha=self.alpha,
             depth=self.depth,
             seed=self.seed,
+            certified=all(peak.certified for peak in peaks),
         )
+
+    def _peak(self, left: np.ndarray, right: np.ndarray) -> Peak:
+        if isinstance(self.landscape, Certifying):
+            return self.landscape.max_gamma(left, right, self.L0)
+        return maximum(self.landscape, left, right)
 
     def _segments(
         self, left: np.ndarray, right: np.ndarray, place: str
@@ -399,7 +419,7 @@ class _Search:
             yield left, right, place
 
     def _status(self, place: str, peak: Peak) -> ConnectionStatus:
-        if peak.value <= self.L0:
+        if peak.upper <= self.L0:
             return ConnectionStatus.CONNECTED
         if place in self.trace:
             return ConnectionStatus.BEAD_UNTRAINABLE

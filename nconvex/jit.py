@@ -26,32 +26,48 @@ FAST_SUMS = {"reassoc", "contract", "nsz", "arcp"}
 CACHE_ROOM = 32 * 2**20
 
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_SUMS}
+#: For bounds: nothing but the fused multiplication and addition, which rounds once, not twice.
+FUSED_ONLY = {"contract"}
 
 
-def part(function: Callable[..., Any]) -> Any:
+def _options(fastmath: set[str]) -> dict[str, Any]:
+    return {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+
+
+def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
     """Compile a function that kernels of its own file call: always inlined, never cached.
 
     Left to itself, LLVM inlines a callee here and links it there, depending on what was compiled
     earlier in the process and what came from the cache. Sums are then ordered differently, and the
     same seed gives other last bits in the first process than in the next.
     """
-    return njit(forceinline=True, **OPTIONS)(function)
+    return njit(forceinline=True, **_options(fastmath))(function)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
     """Compile a function that Python calls, cached on disk where that works.
 
     It may call parts, but no other kernel; see `part`.
     """
+    options = _options(fastmath)
     try:
-        cached = njit(cache=True, **OPTIONS)(function)
+        cached = njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it could write its cache to
-        return njit(**OPTIONS)(function)
+        return njit(**options)(function)
     folder = _cache_folder(cached)
     if folder is not None and shutil.disk_usage(folder).free < CACHE_ROOM:
-        return njit(**OPTIONS)(function)
+        return njit(**options)(function)
     return cached
+
+
+def careful_part(function: Callable[..., Any]) -> Any:
+    """As `part`, without reordering: what is written is what is computed."""
+    return part(function, FUSED_ONLY)
+
+
+def careful_kernel(function: Callable[..., Any]) -> Any:
+    """As `kernel`, without reordering: what is written is what is computed."""
+    return kernel(function, FUSED_ONLY)
 
 
 def is_compiled(kernel: Any) -> bool:

@@ -20,7 +20,9 @@ primitives below see one-dimensional contiguous rows and nothing else.
 
 import math
 
-from nconvex.jit import kernel, part
+import numpy as np
+
+from nconvex.jit import careful_part, kernel, part
 
 #: Samples a tile: long enough to hide the cost of a call, short enough for the cache.
 TILE = 512
@@ -145,6 +147,36 @@ def dot_four(d, x0, x1, x2, x3):
 
 # -- Activations, and their derivatives in terms of their own value -------------------------------
 
+# numba has no exp that works on several samples at once, so the exponential is ours. It stands in
+# `enclosure` as well, word for word, for a kernel calls only parts of its own file (see `jit`).
+
+
+@careful_part
+def exponential(x):
+    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays.
+
+    x = n log 2 + r with |r| <= 0.35, log 2 in two pieces of which n times the first is exact;
+    exp r by its series to r¹³/13!, which leaves 4e-18; 2ⁿ is put together from its bits.
+    """
+    x = -700.0 if x < -700.0 else x
+    m = x * 1.4426950408889634 - 0.5
+    n = np.int32(m if m > -1100.0 else 0.0)  # NaN has no integer
+    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
+
 
 @part
 def activate(y, activation):
@@ -156,11 +188,14 @@ def activate(y, activation):
     elif activation == SIGMOID:
         for n in range(y.size):
             z = y[n]
-            e = math.exp(-abs(z))  # at most 1: no overflow on either side
-            y[n] = (1.0 if z >= 0.0 else e) / (1.0 + e)
+            e = exponential(-abs(z))
+            y[n] = (e if z < 0.0 else 1.0) / (1.0 + e)
     elif activation == TANH:
         for n in range(y.size):
-            y[n] = math.tanh(y[n])
+            z = y[n]
+            e = exponential(-2.0 * abs(z))
+            size = (1.0 - e) / (1.0 + e)
+            y[n] = -size if z < 0.0 else size
 
 
 @part
@@ -210,9 +245,10 @@ def residual_loss(output, target, slope, loss):
     elif loss == LOG_COSH:
         for n in range(output.size):
             r = output[n] - target[n]
-            e = math.exp(-2.0 * abs(r))  # cosh r = exp|r| (1 + e) / 2, without overflow
+            e = exponential(-2.0 * abs(r))  # cosh r = exp|r| (1 + e) / 2, without overflow
             result += abs(r) + math.log1p(e) - LOG_2
-            slope[n] = math.tanh(r)
+            size = (1.0 - e) / (1.0 + e)
+            slope[n] = -size if r < 0.0 else size
     return result
 
 
@@ -292,16 +328,15 @@ def backward(theta, layers, count, activations, deltas, gradient):
 
 
 @part
-def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient, with_gradient):
+def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
     """L(X, θ) = 1/N sum over samples and output units of the residual's loss.
 
-    With `with_gradient`, dL/dθ is left in `gradient` (P,).
+    dL/dθ is left in `gradient` (P,); an empty `gradient` asks for none.
     """
     samples = X.shape[1]
     result = 0.0
-    if with_gradient:
-        for p in range(gradient.size):
-            gradient[p] = 0.0
+    for p in range(gradient.size):
+        gradient[p] = 0.0
     for start in range(0, samples, TILE):
         count = TILE if samples - start > TILE else samples - start
         output = forward(theta, layers, X, start, count, activations) - Y.shape[0]
@@ -312,18 +347,17 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient, with_gra
                 deltas[0][k][:count],
                 loss,
             )
-        if with_gradient:
+        if gradient.size > 0:
             backward(theta, layers, count, activations, deltas, gradient)
-    if with_gradient:
-        for p in range(gradient.size):
-            gradient[p] /= samples
+    for p in range(gradient.size):
+        gradient[p] /= samples
     return result / samples
 
 
 @kernel
 def loss_and_gradient(theta, layers, loss, X, Y, activations, deltas, gradient):
     """L(X, θ), with dL/dθ left in `gradient` (P,)."""
-    return mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient, True)
+    return mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient)
 
 
 # -- Descent: steps 1 and 3 of the algorithm ------------------------------------------------------
@@ -366,9 +400,8 @@ def rmsprop(
         look = not looked and (step % check_every == 0 or step == last_step)
         inputs = X_test if look else X
         targets = Y_test if look else Y
-        reached = mean_loss(
-            theta, layers, loss, inputs, targets, activations, deltas, gradient, not look
-        )
+        wanted = gradient[:0] if look else gradient
+        reached = mean_loss(theta, layers, loss, inputs, targets, activations, deltas, wanted)
         looked = look
         if look:
             if not (target < reached < math.inf) or step == last_step:
@@ -389,4 +422,5 @@ def rmsprop(
 def mean_losses(thetas, layers, loss, X, Y, activations, deltas, losses):
     """losses[q] = L(X, thetas[q]) for thetas (T, P): γ on the points of a line, equation (2)."""
     for q in range(thetas.shape[0]):
-        losses[q] = mean_loss(thetas[q], layers, loss, X, Y, activations, deltas, thetas[q], False)
+        none = thetas[q][:0]
+        losses[q] = mean_loss(thetas[q], layers, loss, X, Y, activations, deltas, none)

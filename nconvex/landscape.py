@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from nconvex.definitions import (
     Descent,
     DescentStatus,
     NconvexError,
+    Peak,
     RMSProp,
     require_theta,
 )
@@ -33,6 +34,15 @@ class Landscape(Protocol):
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2): L(X, Θ(θ₁, θ₂, t)) at each t (T,), as (T,) float64."""
+        ...
+
+
+@runtime_checkable
+class Certifying(Protocol):
+    """A landscape that can prove how high γ rises."""
+
+    def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
+        """Bracket max γ on the segment, settling whether it exceeds L₀; see `certify.maximum`."""
         ...
 
 

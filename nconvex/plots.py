@@ -80,7 +80,13 @@ def loss_along(
     )
     axes.set(xlabel="fraction of the path's length", ylabel="test loss", xlim=(0.0, 1.0))
     verdict = "connected" if string.connected else "not connected"
-    axes.set_title(rf"{verdict}: $\tilde\Gamma$ = {string.max_error:.4g}, $L_0$ = {string.L0:.4g}")
+    lower, upper = string.max_error_bounds
+    known = "proven" if string.certified else "sampled"
+    axes.set_title(
+        rf"{verdict}: $\tilde\Gamma$ in [{lower:.5g}, {upper:.5g}] ({known}), "
+        rf"$L_0$ = {string.L0:.4g}",
+        fontsize=10,
+    )
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -207,7 +213,7 @@ def _along(landscape: Landscape, string: String) -> tuple[np.ndarray, np.ndarray
     """Fractions of the path's length and the losses there: every bead, every t*, and between."""
     positions = _bead_positions(string)
     fractions, losses = [], []
-    per_segment = max(8, POINTS // len(string.segment_maxima))
+    per_segment = max(8, POINTS // len(string.segment_upper))
     for k, t_star in enumerate(string.segment_t_star):
         t = np.union1d(np.linspace(0.0, 1.0, per_segment), [t_star])
         fractions.append(positions[k] + t * (positions[k + 1] - positions[k]))

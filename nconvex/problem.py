@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import comb, prod
+
 import numpy as np
 
-from nconvex import kernels
+from nconvex import certify, enclosure, kernels, rounding
 from nconvex.curve import interpolate
-from nconvex.definitions import Descent, NconvexError, RMSProp, require_theta
+from nconvex.definitions import Descent, NconvexError, Peak, RMSProp, require_theta
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
 
@@ -58,9 +61,14 @@ class Problem:
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
         self._layers = model.layers
+        self._n_parameters = model.n_parameters
         self._loss = kernels.LOSSES[loss]
         self._train = _units_major(self.X), _units_major(self.y)
         self._test = _units_major(self.X_test), _units_major(self.y_test)
+        self._largest = np.abs(self.X_test).max(axis=0), np.abs(self.y_test).max(axis=0)
+        # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
+        order = np.argsort(self.X_test[:, 0], kind="stable")
+        self._sorted_test = _units_major(self.X_test[order]), _units_major(self.y_test[order])
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start θ, (P,); see `MLP`."""
@@ -68,13 +76,13 @@ class Problem:
 
     def loss(self, theta: np.ndarray) -> float:
         """L(X_test, θ) for θ (P,)."""
-        theta = require_theta("theta", theta, self.model.n_parameters)
+        theta = require_theta("theta", theta, self._n_parameters)
         return float(self._losses(theta[None])[0])
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
-        theta = require_theta("theta", theta, self.model.n_parameters)
-        gradient = _aligned_zeros(theta.size)
+        theta = require_theta("theta", theta, self._n_parameters)
+        gradient = _aligned(theta.size)
         loss = kernels.loss_and_gradient(
             theta, self._layers, self._loss, *self._train, *self._work(), gradient
         )
@@ -87,8 +95,8 @@ class Problem:
             NconvexError: theta is of another size or not finite.
         """
         settings = self.rmsprop
-        theta = require_theta("theta", theta, self.model.n_parameters).copy()
-        mean_square, gradient = _aligned_zeros(theta.size), _aligned_zeros(theta.size)
+        theta = require_theta("theta", theta, self._n_parameters).copy()
+        mean_square, gradient = np.zeros(theta.size), np.empty(theta.size)
         work = self._work()
         chunk = self._calls(3 * len(self.X) * settings.check_every) * settings.check_every
         step = 0
@@ -118,14 +126,26 @@ class Problem:
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
-        theta1 = require_theta("theta1", theta1, self.model.n_parameters)
-        theta2 = require_theta("theta2", theta2, self.model.n_parameters)
+        theta1 = require_theta("theta1", theta1, self._n_parameters)
+        theta2 = require_theta("theta2", theta2, self._n_parameters)
         t = np.asarray(t, dtype=np.float64)
         chunk = self._calls(len(self.X_test))
         parts = [t[start : start + chunk] for start in range(0, t.size, chunk)]
         return np.concatenate(
             [self._losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
         )
+
+    def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
+        """Bracket max γ on the test set, with proof, and settle whether it exceeds L₀.
+
+        Raises:
+            NconvexError: An end is of another size or not finite.
+        """
+        return certify.maximum(Segment(self, theta1, theta2), L0)
+
+    def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
+        """Bracket max γ on the test set, with proof, to a relative gap."""
+        return certify.maximum(Segment(self, theta1, theta2), gap=gap)
 
     def describe(self) -> dict[str, np.ndarray]:
         """Everything that is needed to recompute losses without this package, as arrays."""
@@ -145,7 +165,7 @@ class Problem:
 
     def _calls(self, passes: int) -> int:
         """How many times `passes` samples may go through the network between two signals."""
-        return max(1, int(WORK_BETWEEN_SIGNALS / (float(passes) * self.model.n_parameters)))
+        return max(1, int(WORK_BETWEEN_SIGNALS / (float(passes) * self._n_parameters)))
 
     def _losses(self, thetas: np.ndarray) -> np.ndarray:
         losses = np.empty(len(thetas))
@@ -163,9 +183,115 @@ class Problem:
         """Make the kernels' workspaces: activations, deltas. One a call, so threads share none."""
         sizes = self.model.sizes
         return (
-            _aligned_zeros(sum(sizes), kernels.TILE),
-            _aligned_zeros(2, max(sizes), kernels.TILE),
+            _aligned(sum(sizes), kernels.TILE),
+            _aligned(2, max(sizes), kernels.TILE),
         )
+
+
+class Segment:
+    """The bracket of max γ(θ₁, θ₂) on a problem's test set, as it closes; see `certify`.
+
+    Args:
+        problem: Network, loss and data.
+        theta1: (P,) where t = 0.
+        theta2: (P,) where t = 1.
+        left: Lower end of the interval of t, a multiple of 2⁻⁴⁰, so that sums with it are exact.
+        right: Upper end, likewise.
+
+    Attributes:
+        rounding: What floating-point arithmetic can have added to a bound; see `rounding`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        left: float = 0.0,
+        right: float = 1.0,
+    ):
+        sizes = problem.model.sizes
+        depth = len(sizes) - 1
+        degree = 2 * depth if problem.loss_name == "mse" else depth
+        rows = sizes[0] + sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
+        fits = 8 * rows * enclosure.TILE <= enclosure.ROOM
+        tile = enclosure.TILE if fits else enclosure.SHORT_TILE
+        widest = max(sizes)
+        X, Y = problem._sorted_test
+        theta1 = require_theta("theta1", theta1, problem._n_parameters)
+        theta2 = require_theta("theta2", theta2, problem._n_parameters)
+        self.rounding: float = rounding.bound(
+            problem._layers,
+            theta1,
+            theta2,
+            problem._loss,
+            X.shape[1],
+            *problem._largest,
+            np.empty((2, widest)),
+            np.empty((2, widest)),
+        )
+        middle = 0.5 * (left + right)
+        samples = X.shape[1]
+        self._state = np.array([2.0, middle, -np.inf, -np.inf])
+        self._nodes = np.empty((enclosure.STACK, 4))
+        self._nodes[:2] = [[np.inf, left, middle, np.nan], [np.inf, middle, right, middle]]
+        kept = np.zeros((enclosure.STACK, degree + 1))
+        spans = np.empty((enclosure.STACK, 2), dtype=np.int64)
+        spans[:2] = 0, samples
+        lists = np.empty(2 * enclosure.STACK * samples + 1, dtype=np.int32)
+        lists[:samples] = np.arange(samples)
+        self._ends = theta1, theta2
+        self._arguments = (
+            problem._layers,
+            problem._loss,
+            X,
+            Y,
+            _shares(depth),
+            self._state,
+            self._nodes,
+            kept,
+            spans,
+            lists,
+            _aligned(enclosure.FIRST + rows, tile),
+            np.empty(2 * widest + 4),
+            np.empty(2 * widest + 4, dtype=np.int64),
+            np.empty(sum(sizes), dtype=np.int64),
+            np.empty((2 * enclosure.PIECES, degree + 1)),
+            np.empty(degree + 1),
+            np.empty(degree + 1),
+            np.empty(theta1.size),
+            np.empty(theta1.size),
+        )
+
+    def tighten(self, L0: float, gap: float, splits: int) -> bool:
+        """Halve at most `splits` intervals; tell whether L₀ and gap are settled: see `bracket`."""
+        return bool(
+            enclosure.bracket(*self._ends, L0, gap, self.rounding, splits, *self._arguments)
+        )
+
+    @property
+    def peak(self) -> Peak:
+        """The bracket as it is."""
+        t_star, height, closed = self._state[1:].tolist()
+        if self.rounding == np.inf:
+            return Peak(t_star, -np.inf, np.inf, certified=True)
+        open_bounds = self._nodes[: int(self._state[0]), 0].tolist()
+        upper = max(height, closed, *open_bounds) + self.rounding
+        return Peak(t_star, height - self.rounding, upper, certified=True)
+
+
+@lru_cache
+def _shares(degree: int) -> np.ndarray:
+    """(d+1, d+1), what a product of two Bernstein coefficients weighs in that of degree 2d."""
+    return np.array(
+        [
+            [
+                (1 if i == j else 2) * comb(degree, i) * comb(degree, j) / comb(2 * degree, i + j)
+                for j in range(degree + 1)
+            ]
+            for i in range(degree + 1)
+        ]
+    )
 
 
 def _checked(
@@ -196,15 +322,15 @@ def _checked(
 
 def _units_major(samples: np.ndarray) -> np.ndarray:
     """Lay out (N, d) as (d, N), each row contiguous."""
-    rows = _aligned_zeros(samples.shape[1], samples.shape[0])
+    rows = _aligned(samples.shape[1], samples.shape[0])
     rows[:] = samples.T
     return rows
 
 
-def _aligned_zeros(*shape: int) -> np.ndarray:
-    """Make zeros that begin on a cache line, which vector loads and stores are faster from."""
+def _aligned(*shape: int) -> np.ndarray:
+    """Make an array that begins on a cache line, which vector loads and stores are faster from."""
     line = 64
-    size = int(np.prod(shape))
-    buffer = np.zeros(size + line // 8)
+    size = prod(shape)
+    buffer = np.empty(size + line // 8)
     start = (-buffer.ctypes.data % line) // 8
     return buffer[start : start + size].reshape(shape)

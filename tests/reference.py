@@ -21,7 +21,7 @@ LOSSES = {
         lambda r: np.where(np.abs(r) <= DELTA, r**2 / 2, DELTA * (np.abs(r) - DELTA / 2)),
         lambda r: np.clip(r, -DELTA, DELTA),
     ),
-    "log-cosh": (lambda r: np.log(np.cosh(r)), np.tanh),
+    "log-cosh": (lambda r: np.logaddexp(r, -r) - np.log(2), np.tanh),
 }
 
 

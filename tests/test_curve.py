@@ -39,7 +39,7 @@ def test_interpolation_is_equation_1(a, b, t):
 def test_the_top_of_a_hill_is_found_to_the_stated_tolerance(top):
     peak = maximum(Along(lambda t: 5 - abs(t - top)), ZERO, ONE)
     assert abs(peak.t_star - top) <= TOLERANCE
-    assert peak.value == 5 - abs(peak.t_star - top)
+    assert peak.lower == 5 - abs(peak.t_star - top)
 
 
 def test_the_higher_of_two_near_hills_is_climbed_although_the_grid_prefers_the_other():
@@ -49,23 +49,23 @@ def test_the_higher_of_two_near_hills_is_climbed_although_the_grid_prefers_the_o
 
     peak = maximum(Along(f), ZERO, ONE)
     assert peak.t_star == pytest.approx(0.705, abs=TOLERANCE)
-    assert peak.value == pytest.approx(2.0, abs=1e-3)
+    assert peak.lower == pytest.approx(2.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("top", [0.0, 1.0])
 def test_a_maximum_at_an_end_is_the_ends_value(top):
     peak = maximum(Along(lambda t: -((t - top) ** 2)), ZERO, ONE)
-    assert (peak.t_star, peak.value) == (top, 0.0)
+    assert (peak.t_star, peak.lower) == (top, 0.0)
 
 
 def test_a_flat_line_costs_little_and_is_its_own_maximum():
     landscape = Along(lambda t: 0.25)
-    assert maximum(landscape, ZERO, ONE).value == 0.25
+    assert maximum(landscape, ZERO, ONE).upper == 0.25
     assert landscape.calls < 20_000
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf])
 def test_what_is_not_a_number_counts_as_infinite(hole):
     peak = maximum(Along(lambda t: hole if 0.495 < t < 0.505 else 1.0), ZERO, ONE)
-    assert peak.value == np.inf
+    assert peak.lower == np.inf
     assert peak.t_star == pytest.approx(0.5)

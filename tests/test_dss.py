@@ -116,12 +116,12 @@ def test_the_strings_parts_agree_with_each_other_and_with_the_landscape():
     t = np.linspace(0, 1, 10_001)
     for k in range(len(string.beads) - 1):
         gamma = landscape.gamma(string.beads[k], string.beads[k + 1], t)
-        assert gamma.max() <= string.segment_maxima[k] * (1 + 1e-9)
+        assert gamma.max() <= string.segment_upper[k] * (1 + 1e-9)
         at_t_star = landscape.gamma(
             string.beads[k], string.beads[k + 1], string.segment_t_star[[k]]
         )
-        assert at_t_star[0] == string.segment_maxima[k]
-    assert string.max_error == string.segment_maxima.max() <= 0.2
+        assert at_t_star[0] == string.segment_upper[k]
+    assert string.max_error == string.segment_upper.max() <= 0.2
     assert string.line_max_error == string.trace[0].gamma_before == pytest.approx(1.1, rel=1e-3)
     assert string.normalized_length == pytest.approx(
         np.linalg.norm(np.diff(string.beads, axis=0), axis=1).sum() / np.linalg.norm(RIGHT - LEFT)
@@ -148,7 +148,7 @@ def test_threshold_is_strict():
     landscape = ring()
     string = nc.connect(landscape, LEFT, RIGHT, L0=0.2)
     assert string.connected
-    worst = int(np.argmax(string.segment_maxima))
+    worst = int(np.argmax(string.segment_upper))
     a, b = string.beads[worst], string.beads[worst + 1]
     again = nc.connect(landscape, a, b, L0=string.max_error, depth=0)
     assert again.connected
@@ -189,11 +189,11 @@ def test_every_branch_is_searched_also_after_a_failure():
 
 def test_the_status_is_that_of_the_worst_segment():
     base = nc.connect(ring(), LEFT, RIGHT, L0=0.2)
-    statuses = [ConnectionStatus.CONNECTED] * len(base.segment_maxima)
+    statuses = [ConnectionStatus.CONNECTED] * len(base.segment_upper)
     statuses[0], statuses[1] = ConnectionStatus.DEPTH_EXHAUSTED, ConnectionStatus.BEAD_UNTRAINABLE
-    maxima = base.segment_maxima.copy()
+    maxima = base.segment_upper.copy()
     maxima[0], maxima[1] = 0.7, 0.9
-    string = dataclasses.replace(base, segment_status=tuple(statuses), segment_maxima=maxima)
+    string = dataclasses.replace(base, segment_status=tuple(statuses), segment_upper=maxima)
     assert string.status is ConnectionStatus.BEAD_UNTRAINABLE
     assert string.failures == (0, 1)
     assert not string.connected
@@ -261,7 +261,7 @@ def test_an_interruption_keeps_the_string_so_far(where, call):
     assert string.n_beads == len(string.trace) < whole.n_beads
     assert string.trace == whole.trace[: len(string.trace)]
     assert {tuple(bead) for bead in string.beads} <= {tuple(bead) for bead in whole.beads}
-    assert len(string.segment_maxima) == len(string.beads) - 1
+    assert len(string.segment_upper) == len(string.beads) - 1
 
 
 # -- Misuse ---------------------------------------------------------------------------------------
@@ -358,8 +358,8 @@ def test_extra_arrays_must_not_replace_the_strings_own(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": np.array(99)}, "not a string of format 1"),
-        ({"format": None}, "not a string of format 1"),
+        ({"format": np.array(99)}, "not a string of format 2"),
+        ({"format": None}, "not a string of format 2"),
         ({"beads": None}, "beads"),
         ({"beads": np.zeros(4)}, "damaged"),
         ({"beads": np.zeros((1, 2))}, "damaged"),

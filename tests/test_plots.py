@@ -34,7 +34,8 @@ def test_the_losses_drawn_are_the_landscapes(problem, string):
     )
     s = np.asarray(along.get_xdata())
     assert (np.diff(s) >= 0).all()
-    assert max(along.get_ydata()) == pytest.approx(string.max_error)
+    lower, upper = string.max_error_bounds
+    assert lower * (1 - 1e-9) <= max(along.get_ydata()) <= upper
     np.testing.assert_allclose(
         along.get_ydata(), [problem.loss(string.at(u)) for u in s], rtol=1e-9
     )

@@ -152,7 +152,9 @@ def test_a_run_that_finds_no_path_has_finished(tmp_path, capsys, monkeypatch):
     assert "1 of 1 segments: 1 depth exhausted" in out
     result = document(capsys, "--depth", "0")
     assert (result["connected"], result["status"]) == (False, "depth_exhausted")
-    assert result["max_error"] == result["line_max_error"] > 1e-3
+    assert result["certified"]
+    lower, upper = result["max_error_bounds"]
+    assert 1e-3 < result["line_max_error"] == lower <= upper == result["max_error"]
 
 
 # -- Determinism ----------------------------------------------------------------------------------
@@ -258,7 +260,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_half_files(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("moment", "argv", "kept"),
     [
-        ("recursion 1", ["--L0", "3e-4", "--alpha", "0.2"], "string"),
+        ("recursion 1", ["--L0", "3e-5", "--alpha", "0.3", "--budget", "100000"], "string"),
         ("training network 1", ["--L0", "1e-6", "--budget", "10000000"], "nothing"),
     ],
 )

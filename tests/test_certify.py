@@ -1,0 +1,135 @@
+"""The bracket's two modes, what a grid misses, and the sampler's verdict on top of it."""
+
+import numpy as np
+import pytest
+
+import nconvex as nc
+from nconvex import MLP, NconvexError, Problem, certify, curve
+from nconvex.certify import GAP
+from nconvex.problem import Segment
+
+CENTRE, HALF_WIDTH = 0.505123, 5e-5
+
+
+@pytest.fixture(scope="module")
+def quad():
+    problem = nc.quad.problem(seed=0)
+    return problem, *(nc.train(problem, 1e-3, seed).theta for seed in (1, 2))
+
+
+def spike():
+    """Two ReLU nets between which γ is 0.01, but for a spike of height 1 and width 1e-4.
+
+    Three hidden units put a tent together, and their biases carry it past the one sample.
+    """
+    model = MLP((1, 3, 1))
+    slope = 1.0 / HALF_WIDTH
+
+    def net(t):
+        biases = [slope * (t - CENTRE + shift * HALF_WIDTH) for shift in (1, 0, -1)]
+        return np.array([0.0, 0.0, 0.0, *biases, 1.0, -2.0, 1.0, 0.1])
+
+    one = np.ones((1, 1))
+    return Problem(model, "mse", one, 0 * one, one, 0 * one), net(0.0), net(1.0)
+
+
+def test_a_spike_between_the_points_of_a_grid_is_found():
+    problem, theta1, theta2 = spike()
+    seen = curve.maximum(problem, theta1, theta2)
+    assert seen.upper == pytest.approx(0.01, rel=1e-4)  # the search of points sees nothing
+    assert problem.gamma(theta1, theta2, np.linspace(0, 1, 1001)).max() < 0.011
+    peak = problem.max_gamma(theta1, theta2, L0=0.02)
+    assert peak.t_star == pytest.approx(CENTRE, abs=HALF_WIDTH)
+    assert peak.lower > 0.02
+    assert peak.certified
+    assert problem.gamma(theta1, theta2, [peak.t_star])[0] >= peak.lower
+    segment = Segment(problem, theta1, theta2)
+    found = certify.maximum(segment)
+    assert found.lower <= 1.1**2 <= found.upper
+    assert found.upper - found.lower <= max(GAP * found.lower, 4.0001 * segment.rounding)
+
+
+def test_the_sampler_is_not_fooled_by_the_spike():
+    problem, theta1, theta2 = spike()
+    string = nc.connect(problem, theta1, theta2, L0=0.02, depth=0)
+    assert not string.connected
+
+    class Sampled:  # the same landscape without its proofs
+        loss, descend, gamma = problem.loss, problem.descend, problem.gamma
+
+    fooled = nc.connect(Sampled(), theta1, theta2, L0=0.02, depth=0)
+    assert fooled.connected
+    assert not fooled.certified
+
+
+def test_threshold_mode_settles_the_threshold_and_no_more(quad):
+    problem, theta1, theta2 = quad
+    top = problem.bracket(theta1, theta2, gap=1e-6)
+    assert top.upper <= top.lower * (1 + 1e-6)
+    assert top.t_star == pytest.approx(curve.maximum(problem, theta1, theta2).t_star, abs=1e-3)
+    for factor in (0.5, 0.999, 1.001, 2.0):
+        L0 = factor * top.upper
+        peak = certify.maximum(Segment(problem, theta1, theta2), L0, gap=np.inf)
+        if factor > 1:
+            assert peak.upper <= L0
+        else:
+            assert peak.lower > L0
+            assert problem.gamma(theta1, theta2, [peak.t_star])[0] > L0
+    both = problem.max_gamma(theta1, theta2, 1.0001 * top.upper)
+    assert both.upper <= min(1.0001 * top.upper, both.lower * (1 + GAP))
+
+
+def test_a_mode_without_an_end_is_refused(quad):
+    for wrong in ({"gap": 0.0}, {"gap": -1.0}, {"gap": np.nan}, {"gap": np.inf}):
+        with pytest.raises(NconvexError, match="gap must be positive"):
+            certify.maximum(Segment(*quad), **wrong)
+
+
+def test_ctrl_c_is_heard_between_pieces_of_the_search(quad):
+    class Interrupting(Segment):
+        def tighten(self, L0, gap, splits):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        certify.maximum(Interrupting(*quad))
+
+
+def test_a_search_without_end_returns_the_bracket_it_has():
+    class Endless:
+        splits = 0
+        peak = nc.Peak(0.5, 1.0, 2.0, certified=True)
+
+        def tighten(self, L0, gap, splits):
+            self.splits += splits
+            return False
+
+    search = Endless()
+    assert certify.maximum(search) is search.peak
+    assert search.splits == certify.MOST_SPLITS
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "log-cosh"])
+def test_a_certified_string_stays_below_L0_everywhere(activation, loss):
+    L0 = {"mse": 2e-3, "mae": 0.03, "huber": 1e-3, "log-cosh": 1e-3}[loss]
+    problem = nc.quad.problem(0, model=MLP((1, 4, 4, 1), activation), loss=loss, samples=200)
+    string = nc.run_pair(problem, L0, seed=0).string
+    assert string.certified
+    lower, upper = string.max_error_bounds
+    assert lower <= upper == string.max_error
+    t = np.linspace(0, 1, 1001)
+    dense = [
+        problem.gamma(a, b, t).max()
+        for a, b in zip(string.beads[:-1], string.beads[1:], strict=True)
+    ]
+    assert (dense <= string.segment_upper).all()
+    assert max(dense) >= lower * (1 - 1e-9)
+    assert string.connected == (upper <= L0)
+
+
+def test_a_landscape_of_a_bare_function_is_not_certified():
+    bowl = nc.FunctionLandscape(lambda x: 1.0 + x @ x, lambda x: 2 * x)
+    string = nc.connect(bowl, np.array([-1.0]), np.array([1.0]), L0=2.0)
+    assert string.connected
+    assert not string.certified
+    assert string.max_error_bounds == (2.0, 2.0)
