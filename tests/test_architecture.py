@@ -23,6 +23,7 @@ ORDER = (
     "dss",
     "experiment",
     "data",
+    "idx",
     "plots",
     "cli",
     "quad",
@@ -32,6 +33,8 @@ OUTSIDE = {
     "mpl_toolkits": {"plots"},
     "argparse": {"cli", "quad"},
     "numba": {"jit", "cli"},
+    "gzip": {"idx"},
+    "zlib": {"idx", "files"},
 }
 #: What a module must not know although it stands above.
 FORBIDDEN = {
@@ -41,6 +44,7 @@ FORBIDDEN = {
     "train": {"kernels", "model", "problem", "files"},
     "dss": {"kernels", "model", "problem", "jit"},
     "data": {"model", "kernels", "problem"},
+    "idx": {"model", "kernels", "problem"},
     "plots": {"train", "experiment", "cli"},
 }
 
