@@ -24,6 +24,7 @@ ORDER = (
     "experiment",
     "data",
     "idx",
+    "digits",
     "plots",
     "cli",
     "quad",
@@ -33,6 +34,8 @@ OUTSIDE = {
     "mpl_toolkits": {"plots"},
     "argparse": {"cli", "quad"},
     "numba": {"jit", "cli"},
+    "urllib": {"digits"},
+    "http": {"digits"},
     "gzip": {"idx"},
     "zlib": {"idx", "files"},
 }
@@ -45,6 +48,7 @@ FORBIDDEN = {
     "dss": {"kernels", "model", "problem", "jit"},
     "data": {"model", "kernels", "problem"},
     "idx": {"model", "kernels", "problem"},
+    "digits": {"model", "kernels", "problem"},
     "plots": {"train", "experiment", "cli"},
 }
 
