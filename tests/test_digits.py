@@ -36,8 +36,9 @@ CONTENT = dict(zip(NAMES, small(30, 0) + small(20, 1), strict=True))
 @pytest.fixture(autouse=True)
 def machine(monkeypatch, tmp_path):
     """A machine without data, without a network and without proxies."""
-    for name in (digits.VARIABLE, "http_proxy", "https_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv(digits.VARIABLE, raising=False)
     monkeypatch.setattr(digits, "cache_folder", lambda: tmp_path / "cache" / "mnist")
     monkeypatch.setattr(digits, "MIRRORS", ())
 
