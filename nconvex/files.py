@@ -7,6 +7,7 @@ import os
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -46,11 +47,20 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None])
         raise
 
 
-def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to an uncompressed npz file without pickle; see `write_whole`."""
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], deflate: bool = False
+) -> None:
+    """Write arrays to an npz file without pickle and without a date; see `write_whole`.
+
+    Args:
+        path: Of the file.
+        arrays: By name.
+        deflate: Compress them.
+    """
+    method = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
 
     def write(file: BinaryIO) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(file, "w", method, compresslevel=9) as archive:
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                     np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
@@ -58,12 +68,16 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
     write_whole(path, write)
 
 
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_arrays(path: str | os.PathLike[str], room: int | None = None) -> dict[str, np.ndarray]:
     """Read an npz file as `write_arrays` writes it.
 
-    Nothing in the file is trusted: members must be stored uncompressed and hold exactly the
-    numbers or text that their headers announce, so that no more memory is taken than the file has
-    bytes.
+    Nothing in the file is trusted: members must hold exactly the numbers or text that their
+    headers announce, and take no more memory than there is room.
+
+    Args:
+        path: Of the file.
+        room: Bytes that the decompressed members may have together. Without it, members must be
+            stored uncompressed, and have no more bytes than the file.
 
     Raises:
         NconvexError: The file cannot be read, is truncated or damaged, or is of another kind.
@@ -72,28 +86,42 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-            room = path.stat().st_size
+            methods = [zipfile.ZIP_STORED]
+            if room is None:
+                room = path.stat().st_size
+            else:
+                methods.append(zipfile.ZIP_DEFLATED)
             if sum(member.file_size for member in members) > room:
-                raise NconvexError(f"{path} announces more data than it holds; it is damaged")
+                raise NconvexError(f"{path} announces more data than it may hold; it is damaged")
             return {
-                member.filename.removesuffix(".npy"): _read_member(path, archive, member)
+                member.filename.removesuffix(".npy"): _read_member(path, archive, member, methods)
                 for member in members
             }
     except NconvexError:
         raise
     except OSError as error:
         raise NconvexError(f"cannot read {path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+    ) as error:
         raise NconvexError(f"{path} is truncated or not an npz file ({error})") from error
 
 
-def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+def _read_member(
+    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, methods: list[int]
+) -> np.ndarray:
     def damaged(what: str) -> NconvexError:
         return NconvexError(f"{path}: {member.filename} {what}; write the file again")
 
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise damaged("is compressed or encrypted, which this package never writes")
-    stream = io.BytesIO(archive.read(member))
+    if member.compress_type not in methods or member.flag_bits & 1:
+        raise damaged("is compressed or encrypted, which this package does not expect here")
+    with archive.open(member) as file:  # deflated bytes come out no further than they are asked for
+        stream = io.BytesIO(file.read(member.file_size + 1))
     try:
         read_header = {
             (1, 0): np.lib.format.read_array_header_1_0,

@@ -28,6 +28,8 @@ ORDER = (
     "dss",
     "experiment",
     "data",
+    "idx",
+    "digits",
     "plots",
     "cli",
     "quad",
@@ -37,6 +39,10 @@ OUTSIDE = {
     "mpl_toolkits": {"plots"},
     "argparse": {"cli", "quad"},
     "numba": {"jit", "cli"},
+    "urllib": {"digits"},
+    "http": {"digits"},
+    "gzip": {"idx"},
+    "zlib": {"idx", "files"},
 }
 #: What a module must not know although it stands above.
 FORBIDDEN = {
@@ -49,6 +55,8 @@ FORBIDDEN = {
     "train": {"kernels", "enclosure", "model", "problem", "files"},
     "dss": {"kernels", "enclosure", "model", "problem", "certify", "jit"},
     "data": {"model", "kernels", "problem"},
+    "idx": {"model", "kernels", "problem"},
+    "digits": {"model", "kernels", "problem"},
     "plots": {"train", "experiment", "cli"},
 }
 

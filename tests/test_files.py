@@ -2,9 +2,11 @@ import contextlib
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -103,16 +105,17 @@ def test_every_truncation_is_noticed(tmp_path):
             read_arrays(path)
 
 
-def test_flipped_bytes_are_noticed_or_harmless(tmp_path):
+@pytest.mark.parametrize(("deflate", "room"), [(False, None), (True, 10_000)])
+def test_flipped_bytes_are_noticed_or_harmless(tmp_path, deflate, room):
     path = tmp_path / "a.npz"
-    write_arrays(path, {"numbers": ARRAYS["numbers"]})
+    write_arrays(path, {"numbers": ARRAYS["numbers"]}, deflate)
     whole = bytearray(path.read_bytes())
     for position in range(len(whole)):
         damaged = whole.copy()
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
         try:
-            read_arrays(path)
+            read_arrays(path, room)
         except NconvexError:
             continue
 
@@ -152,6 +155,37 @@ def test_compressed_members_are_refused(tmp_path):
     archive(path, member(np.zeros(10**6)), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(NconvexError, match=r"announces more data|compressed"):
         read_arrays(path)
+
+
+def test_deflated_arrays_come_back_where_there_is_room(tmp_path):
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"zeros": np.zeros(10**6)}, deflate=True)
+    assert path.stat().st_size < 20_000
+    np.testing.assert_array_equal(read_arrays(path, room=9 * 10**6)["zeros"], np.zeros(10**6))
+    with pytest.raises(NconvexError, match="announces more data than it may hold"):
+        read_arrays(path, room=7 * 10**6)
+
+
+def test_a_deflated_member_is_not_read_beyond_what_it_announces(tmp_path):
+    path = tmp_path / "a.npz"
+    archive(path, member(np.zeros(10**7)), compression=zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    content[directory + 24 : directory + 28] = struct.pack("<I", 1000)  # of 80 million bytes
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(NconvexError, match=r"a\.npz"):
+        read_arrays(path, room=10**6)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**6
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_files_bear_no_date(tmp_path, deflate):
+    write_arrays(tmp_path / "a.npz", ARRAYS, deflate)
+    with zipfile.ZipFile(tmp_path / "a.npz") as file:
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 @given(st.integers(0, 127), st.binary(min_size=1, max_size=4))
