@@ -2,8 +2,9 @@
 
     python benchmarks/certificate.py
 
-For each kind of network, segments between two trained networks: the time of γ at 100 points, the time of a bracket of max γ to a relative gap of 1e-3, and
-their ratio; medians over the segments of the best of five interleaved repeats, compiled before.
+For each kind of network, segments between two trained networks: the time of γ at 100 points, the
+time of a bracket of max γ to a relative gap of 1e-3, and their ratio; medians over the segments of
+the best of five interleaved repeats, compiled before.
 """
 
 from __future__ import annotations
