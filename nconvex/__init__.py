@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nconvex.classification import Classification
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     CITATION,
@@ -41,12 +42,14 @@ from nconvex.problem import Problem
 from nconvex.train import train
 
 if TYPE_CHECKING:
+    from nconvex import mnist as mnist
     from nconvex import plots as plots
     from nconvex import quad as quad
 
 __all__ = [
     "CITATION",
     "MLP",
+    "Classification",
     "ConnectionStatus",
     "Descent",
     "DescentStatus",
@@ -68,6 +71,7 @@ __all__ = [
     "connect",
     "interpolate",
     "load_string",
+    "mnist",
     "plots",
     "quad",
     "run_pair",
@@ -76,7 +80,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: plots brings matplotlib, and quad is also run by `python -m`.
-    if name in ("plots", "quad"):
+    # Loaded on first use: plots brings matplotlib, and the others are also run by `python -m`.
+    if name in ("mnist", "plots", "quad"):
         return importlib.import_module(f"nconvex.{name}")
     raise AttributeError(f"module 'nconvex' has no attribute {name!r}")

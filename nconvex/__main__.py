@@ -5,6 +5,7 @@ from nconvex.definitions import CITATION, VERSION
 print(f"""nconvex {VERSION}: how nonconvex is the loss surface of a learning problem?
 
   python -m nconvex.quad          train two networks on a polynomial, connect them, draw the path
+  python -m nconvex.mnist         the same with handwritten digits
   python -m nconvex.quad --help   every option, in the paper's terms
 
 From Python: import nconvex as nc; help(nc)

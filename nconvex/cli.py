@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 import numba
 import numpy as np
 
-from nconvex import kernels
 from nconvex.definitions import (
     VERSION,
     ConnectionStatus,
     Insertion,
     Interrupted,
     NconvexError,
-    RMSProp,
     Training,
     TrainingStatus,
     child,
@@ -56,12 +54,20 @@ class Experiment:
         title: One line that names it.
         settings: What it was made from, for the result.
         draw: Makes the figure of a string.
+        kernel: The first one that is needed, to tell whether it must be compiled.
+        L0: The threshold where none is given.
+        measure: What the threshold limits, in a word.
+        data: One line that names the data, where there is a choice.
     """
 
     problem: Problem
     title: str
     settings: dict[str, Any]
     draw: Callable[[String], Figure]
+    kernel: Any
+    L0: float
+    measure: str = "loss"
+    data: str = ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,7 +78,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (--help explains every option)\n")
 
 
-def parser(name: str, description: str, example: str, L0: float) -> Parser:
+def parser(
+    name: str, description: str, example: str, L0: float | None, L0_default: str, budget: int
+) -> Parser:
     """Make a parser with the arguments that all experiments share."""
     result = Parser(
         prog=f"python -m nconvex.{name}",
@@ -87,7 +95,7 @@ def parser(name: str, description: str, example: str, L0: float) -> Parser:
         default=L0,
         metavar="LOSS",
         help="the threshold: both networks are trained to this test loss, and a path is connected "
-        f"only if it never exceeds it (default {L0:g}; e.g. --L0 {0.3 * L0:g})",
+        f"only if it never exceeds it (default {L0_default})",
     )
     search.add_argument(
         "--alpha",
@@ -105,10 +113,10 @@ def parser(name: str, description: str, example: str, L0: float) -> Parser:
     search.add_argument(
         "--budget",
         type=int,
-        default=RMSProp.budget,
+        default=budget,
         metavar="STEPS",
         help="RMSProp steps before a start or a bead counts as untrainable "
-        f"(default {RMSProp.budget}; e.g. --budget 50000)",
+        f"(default {budget}; e.g. --budget 50000)",
     )
     search.add_argument(
         "--seed",
@@ -140,7 +148,7 @@ def parser(name: str, description: str, example: str, L0: float) -> Parser:
 def main(
     name: str,
     arguments: argparse.ArgumentParser,
-    prepare: Callable[[argparse.Namespace], Experiment],
+    prepare: Callable[[argparse.Namespace, Callable[[str], None]], Experiment],
     argv: Sequence[str] | None,
 ) -> int:
     """Run one experiment from its command line; returns the exit status."""
@@ -149,7 +157,8 @@ def main(
     files = None
     try:
         _check(args)
-        experiment = prepare(args)
+        experiment = prepare(args, progress.live)
+        args.L0 = experiment.L0 if args.L0 is None else args.L0
         files = Files(name, args.out, figure=not args.no_figure, only_if_asked=args.json)
         return _run(experiment, args, progress, files)
     except NconvexError as error:
@@ -175,10 +184,10 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
     def on_training(training: Training) -> None:
         trainings.append(training)
         if training.status is TrainingStatus.TRAINED:
-            progress.line(_describe_training(len(trainings), training))
+            progress.line(_describe_training(len(trainings), training, experiment.measure))
         progress.live("searching for a path" if len(trainings) == 2 else "training network 2 of 2")
 
-    if not is_compiled(kernels.rmsprop):
+    if not is_compiled(experiment.kernel):
         progress.line(
             "compiling the kernels, about 10 seconds (kept for later runs if a folder is writable)"
         )
@@ -204,7 +213,8 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
         if training.status is TrainingStatus.UNTRAINABLE:
             raise NconvexError(
                 f"network {end} could not be trained to L0 = {args.L0:g}: {training.starts} "
-                f"starts, lowest test loss {training.loss:.4g}; raise --L0 or --budget, or "
+                f"starts, lowest test {experiment.measure} {training.loss:.4g}; raise --L0 or "
+                "--budget, or "
                 "choose another network"
             )
     seconds = time.perf_counter() - began
@@ -221,7 +231,8 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse bad values before any work; messages name the value and the range."""
-    require_positive("L0", args.L0)
+    if args.L0 is not None:
+        require_positive("L0", args.L0)
     require_alpha(args.alpha)
     require_integer("depth", args.depth, 0)
     if args.depth > MAX_DEPTH:
@@ -292,10 +303,11 @@ class InsertionCounter:
         )
 
 
-def _describe_training(end: int, training: Training) -> str:
+def _describe_training(end: int, training: Training, measure: str) -> str:
     redrawn = "" if training.starts == 1 else f", start drawn {training.starts} times"
     return (
-        f"network {end} trained to test loss {training.loss:.4g} in {training.steps} steps{redrawn}"
+        f"network {end} trained to test {measure} {training.loss:.4g} in {training.steps} "
+        f"steps{redrawn}"
     )
 
 
@@ -346,11 +358,11 @@ def _result(
     }
 
 
-def _certificate(string: String) -> str:
+def _certificate(string: String, measure: str) -> str:
     if not string.certified:
         return "none: the path was only sampled"
     lower, upper = string.max_error_bounds
-    return f"proven: the highest loss lies between {lower:.7g} and {upper:.7g}"
+    return f"proven: the highest {measure} lies between {lower:.7g} and {upper:.7g}"
 
 
 def _finite(value: float) -> float | None:
@@ -364,18 +376,22 @@ def _summary(
     result: dict[str, Any],
 ) -> str:
     lines = [experiment.title]
+    measure = experiment.measure
+    if experiment.data:
+        lines.append(f"  data            {experiment.data}")
     if trainings:
         losses = " and ".join(f"{training.loss:.4g}" for training in trainings)
-        lines.append(f"  networks        test loss {losses} (L0 = {result['L0']:.4g})")
+        lines.append(f"  networks        test {measure} {losses} (L0 = {result['L0']:.4g})")
     if string is not None:
         ratio = string.line_max_error / string.L0
         sign = "<=" if string.connected else ">"
         beads = f"{string.n_beads} bead" + ("" if string.n_beads == 1 else "s")
         lines += [
-            f"  straight line   highest loss {string.line_max_error:.4g}, {ratio:.3g} times L0",
-            f"  string          highest loss {string.max_error:.4g} {sign} L0, {beads}, "
+            f"  straight line   highest {measure} {string.line_max_error:.4g}, {ratio:.3g} "
+            "times L0",
+            f"  string          highest {measure} {string.max_error:.4g} {sign} L0, {beads}, "
             f"normalized length {string.normalized_length:.4g}",
-            f"  certificate     {_certificate(string)}",
+            f"  certificate     {_certificate(string, measure)}",
         ]
     lines.append(f"  verdict         {result['message']}")
     if string is not None and string.failures:

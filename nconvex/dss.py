@@ -156,15 +156,20 @@ class String:
         t = (s * ends[-1] - (ends[segment] - lengths[segment])) / lengths[segment]
         return interpolate(self.beads[segment], self.beads[segment + 1], min(max(t, 0.0), 1.0))
 
-    def principal_components(self, n: int = 3) -> tuple[np.ndarray, np.ndarray]:
-        """Return the beads' mean (P,) and their first n principal directions (n, P).
+    def principal_coordinates(self, n: int = 3) -> np.ndarray:
+        """Return the beads' coordinates (beads, n) along their first n principal components.
 
-        Directions of no spread are filled with zeros, so that there are always n.
+        From the Gram matrix of the centred beads, which is as small as they are few, whatever the
+        number of parameters. Components of no spread are zero, so that there are always n.
         """
-        centre = self.beads.mean(axis=0)
-        _, spread, directions = np.linalg.svd(self.beads - centre, full_matrices=False)
-        kept = directions[:n][spread[:n] > 1e-12 * max(spread[0], 1e-300)]
-        return centre, np.vstack([kept, np.zeros((n - len(kept), centre.size))])
+        centred = self.beads - self.beads.mean(axis=0)
+        spread, vectors = np.linalg.eigh(centred @ centred.T)
+        result = np.zeros((len(self.beads), n))
+        kept = min(n, len(spread))
+        largest = np.maximum(spread[::-1][:kept], 0.0)
+        largest[largest <= 1e-24 * max(float(spread[-1]), 1e-300)] = 0.0
+        result[:, :kept] = vectors[:, ::-1][:, :kept] * np.sqrt(largest)
+        return result
 
     def save(
         self, path: str | os.PathLike[str], extra: Mapping[str, np.ndarray] | None = None

@@ -302,6 +302,7 @@ def enclose_smooth(rows, first, degree, width, activation):
         radius = sag if side == 0.0 else 0.5 * sag
         centre = f_lo - slope * lo + side * sag
         flat = 0.5 * (f_hi - f_lo)
+        flat = 0.0 if flat < 0.0 else flat  # which rounding alone makes it
         chord = radius <= flat
         rows[LOW, n] = slope if chord else 0.0
         rows[SHIFT, n] = centre if chord else 0.5 * (f_hi + f_lo)
@@ -559,7 +560,7 @@ def bracket(
         lower = state[2] - sigma
         allowed = lower
         if lower > -math.inf:
-            allowed += max(gap * abs(lower), 4.0 * sigma)
+            allowed += max(gap * abs(lower), 4.0 * sigma) if gap < math.inf else math.inf
             if lower <= L0 < allowed:
                 allowed = max(L0, lower + 4.0 * sigma)
             if bound + sigma <= allowed or right - left < SHORTEST or lower == math.inf:

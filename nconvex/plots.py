@@ -16,6 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
+from nconvex.classification import Classification
 from nconvex.dss import String
 from nconvex.landscape import Landscape
 from nconvex.problem import Problem
@@ -30,22 +31,33 @@ POINTS = 400
 
 
 def summary(
-    problem: Problem,
+    landscape: Landscape,
     string: String,
-    polynomial: Callable[[np.ndarray], np.ndarray],
+    draw_models: Callable[[SubFigure], object],
+    measure: str = "loss",
 ) -> Figure:
-    """Draw the three figures below side by side, as `python -m nconvex.quad` writes them."""
+    """Draw three figures side by side: losses, the string in space, and what the models do.
+
+    Args:
+        landscape: Gives γ.
+        string: What to draw.
+        draw_models: Draws the third, e.g. `predictions` or `digits`.
+        measure: What the landscape's values are.
+    """
     figure = Figure(figsize=(15, 4.8), layout="constrained")
     parts: Any = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
     left, middle, right = parts
-    loss_along(problem, string, left)
-    string_in_space(problem, string, middle)
-    predictions(problem, string, polynomial, right)
+    loss_along(landscape, string, left, measure)
+    string_in_space(landscape, string, middle, measure)
+    draw_models(right)
     return figure
 
 
 def loss_along(
-    landscape: Landscape, string: String, figure: Figure | SubFigure | None = None
+    landscape: Landscape,
+    string: String,
+    figure: Figure | SubFigure | None = None,
+    measure: str = "loss",
 ) -> Any:
     """Draw γ on the straight line between the ends, and along the string, against L₀.
 
@@ -55,6 +67,7 @@ def loss_along(
         landscape: Gives γ.
         string: What to draw.
         figure: Where to draw; a new figure by default.
+        measure: What the landscape's values are.
     """
     figure = _figure(figure)
     axes = figure.subplots()
@@ -78,7 +91,7 @@ def loss_along(
         va="center",
         annotation_clip=False,
     )
-    axes.set(xlabel="fraction of the path's length", ylabel="test loss", xlim=(0.0, 1.0))
+    axes.set(xlabel="fraction of the path's length", ylabel=f"test {measure}", xlim=(0.0, 1.0))
     verdict = "connected" if string.connected else "not connected"
     lower, upper = string.max_error_bounds
     known = "proven" if string.certified else "sampled"
@@ -93,7 +106,10 @@ def loss_along(
 
 
 def string_in_space(
-    landscape: Landscape, string: String, figure: Figure | SubFigure | None = None
+    landscape: Landscape,
+    string: String,
+    figure: Figure | SubFigure | None = None,
+    measure: str = "loss",
 ) -> Any:
     """Draw the string on its beads' first three principal components, coloured by log loss.
 
@@ -103,16 +119,15 @@ def string_in_space(
         landscape: Gives the loss that colours the path.
         string: What to draw.
         figure: Where to draw; a new figure by default.
+        measure: What the landscape's values are.
     """
     figure = _figure(figure)
     with rc_context({"grid.color": "#e6e6e6"}):  # faint, so that the shadows stand out
         axes = figure.add_subplot(projection="3d", computed_zorder=False)
     assert isinstance(axes, Axes3D)
-    centre, directions = string.principal_components(3)
+    beads = string.principal_coordinates(3)
     s, loss = _along(landscape, string)
-    path = np.array([string.at(float(u)) for u in s])
-    path = (path - centre) @ directions.T
-    beads = (string.beads - centre) @ directions.T
+    path = np.array([np.interp(s, _bead_positions(string), axis) for axis in beads.T]).T
     margin = 0.15 * max(float(np.ptp(path, axis=0).max()), 1e-9)
     low, high = path.min(axis=0) - margin, path.max(axis=0) + margin
     walls = (low[0], high[1], low[2])
@@ -146,7 +161,7 @@ def string_in_space(
     bar = figure.colorbar(
         pieces, ax=axes, orientation="horizontal", shrink=0.6, aspect=30, pad=0.08
     )
-    bar.set_label("$\\log_{10}$ of the test loss")
+    bar.set_label(rf"$\log_{{10}}$ of the test {measure}")
     return figure
 
 
@@ -193,6 +208,72 @@ def predictions(
         axes.spines[["top", "right"]].set_visible(False)
     figure.align_ylabels([above, below])
     return figure
+
+
+def digits(
+    problem: Classification,
+    string: String,
+    figure: Figure | SubFigure | None = None,
+    images: int = 4,
+) -> Any:
+    """Draw what the models on the path make of some test images: class probabilities.
+
+    Those images are chosen whose label is taken for more and for less likely along the path, most
+    of all, each of another label.
+
+    Args:
+        problem: Its inputs must be square images.
+        string: What to draw.
+        figure: Where to draw; a new figure by default.
+        images: How many.
+    """
+    figure = _figure(figure)
+    chosen = _doubtful(problem, string, images)
+    s = np.linspace(0.0, 1.0, 61)
+    models = [string.at(float(u)) for u in s]
+    likely = np.array([_probabilities(problem, theta, chosen) for theta in models])  # (S, n, C)
+    side = int(np.sqrt(problem.X_test.shape[1]))
+    axes = figure.subplots(images, 2, width_ratios=(1, 5), squeeze=False)
+    for row, (image, (picture, curves)) in enumerate(zip(chosen, axes, strict=False)):
+        label = int(problem.labels_test[image])
+        others = likely[:, row].copy()
+        others[:, label] = -1.0
+        rival = int(np.argmax(others.max(axis=0)))
+        picture.imshow(problem.X_test[image].reshape(side, side), cmap="gray_r", aspect="equal")
+        picture.set(xticks=(), yticks=())
+        for c in range(likely.shape[2]):
+            if c not in (label, rival):
+                curves.plot(s, likely[:, row, c], color="#cccccc", lw=0.8)
+        curves.plot(s, likely[:, row, label], color=BLUE, lw=1.8, label=f"{label} (its label)")
+        curves.plot(s, likely[:, row, rival], color=ORANGE, lw=1.6, ls="--", label=f"{rival}")
+        curves.set(xlim=(0.0, 1.0), ylim=(-0.03, 1.03), yticks=(0.0, 1.0))
+        curves.tick_params(labelbottom=row == images - 1, labelsize=8)
+        curves.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        curves.spines[["top", "right"]].set_visible(False)
+    axes[0, 1].set_title("how likely the networks find each label", fontsize=11)
+    axes[-1, 1].set_xlabel("fraction of the path's length")
+    return figure
+
+
+def _doubtful(problem: Classification, string: String, images: int) -> np.ndarray:
+    everything = np.arange(len(problem.labels_test))
+    seen = np.array(
+        [
+            _probabilities(problem, string.at(float(u)), everything)[
+                everything, problem.labels_test
+            ]
+            for u in np.linspace(0.0, 1.0, 9)
+        ]
+    )
+    order = np.argsort(-seen.std(axis=0), kind="stable")
+    _, first = np.unique(problem.labels_test[order], return_index=True)
+    return order[np.sort(first)][:images]
+
+
+def _probabilities(problem: Classification, theta: np.ndarray, images: np.ndarray) -> np.ndarray:
+    logits = problem.model.predict(theta, problem.X_test[images])
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def _figure(figure: Figure | SubFigure | None) -> Any:

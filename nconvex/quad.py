@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from nconvex import cli
+from nconvex import cli, kernels
 from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
 from nconvex.dss import String
@@ -69,6 +69,8 @@ def _parser() -> cli.Parser:
         "are tried again.",
         "python -m nconvex.quad --activation tanh --task cubic --L0 0.01 --seed 3 --out run3",
         L0,
+        f"{L0:g}; e.g. --L0 {0.3 * L0:g}",
+        RMSProp.budget,
     )
     network = parser.add_argument_group("the network and its task")
     network.add_argument(
@@ -114,7 +116,7 @@ def _parser() -> cli.Parser:
     return parser
 
 
-def _prepare(args: argparse.Namespace) -> cli.Experiment:
+def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.Experiment:
     if args.authors_network and args.activation:
         raise NconvexError("--authors-network is sigmoid throughout; drop --activation")
     sizes = (1, *args.hidden, 1)
@@ -128,7 +130,11 @@ def _prepare(args: argparse.Namespace) -> cli.Experiment:
     def draw(string: String) -> Figure:
         from nconvex import plots  # matplotlib takes longer to import than the search to run
 
-        return plots.summary(landscape, string, POLYNOMIALS[args.task])
+        return plots.summary(
+            landscape,
+            string,
+            lambda part: plots.predictions(landscape, string, POLYNOMIALS[args.task], part),
+        )
 
     shape = "-".join(map(str, sizes))
     network = "the authors' network" if args.authors_network else model.activation
@@ -147,6 +153,8 @@ def _prepare(args: argparse.Namespace) -> cli.Experiment:
             "initialisation": model.initialisation,
         },
         draw,
+        kernels.rmsprop,
+        L0,
     )
 
 

@@ -6,8 +6,10 @@ arithmetic.
 Assumptions
     IEEE 754 double precision, round to nearest; u = 2⁻⁵³. A product and a sum may be fused, which
     rounds less. exp, tanh and log1p err by at most 8 u relative to the larger of 1 and the result.
-    No overflow; a bound that is not finite counts as infinite. Ends of intervals are dyadic
-    fractions, hence t and 1 - t are exact.
+    Ends of intervals are dyadic fractions, hence t and 1 - t are exact. Where anything might
+    overflow, the bound is infinite. A product that underflows errs by at most 2⁻¹⁰⁷⁴, or by
+    2⁻¹⁰²² where the process flushes such numbers to zero; ν = 2⁻⁹⁶⁰ stands for any number of them
+    that fits in memory.
 
 Notation
     γ_n = n u / (1 - n u): n roundings change a product or the sum of n terms, in whatever order,
@@ -22,59 +24,67 @@ Notation
 
 A layer
     Let W = max(|θ₁|, |θ₂|), elementwise, and T = Σ_i W_i M_i + W_bias. A weight at an interval's
-    end, (1 - t) θ₁ + t θ₂, takes 3 roundings; a share k/d 2; with both products and a sum of at
-    most 2 n_in + 1 terms every term suffers less than n = 2 n_in + 16 of them. The same holds for
-    the radius. So both together err by 2 γ_n T; inherited errors pass through the weights, since
-    |w(s)| ≤ max(|w(0)|, |w(1)|) ≤ W:
+    end, (1 - t) θ₁ + t θ₂, takes 3 roundings; a share k/d or 1 - k/d errs by at most u, the whole
+    being 1; with both products and a sum of at most 2 n_in + 1 terms every term, its share left
+    out, suffers less than n = 2 n_in + 16 of them. The same holds for the radius. So both together
+    err by 2 γ_n T; inherited errors pass through the weights, as |w(s)| ≤ max(|w(0)|, |w(1)|) ≤ W:
 
-        ε_z = Σ_i W_i ε_i + 2 γ_n T,   M_z = 1.01 T
+        ε_z = Σ_i W_i ε_i + 2 γ_n T + ν Σ_i (1 + M_i) + ν,   M_z = 1.01 T + ν
 
     (1.01 covers the roundings themselves: γ_n is far below 0.01 for all n that fit in memory).
 
 An activation
-    z may leave the computed range [lo, hi] by x = ε_z + 4 u M_z, the latter for the rounding of
-    the range. φ and the line λ z + μ both have slopes in [0, 1], so outside of the range they part
-    by at most x more than inside. The line is applied to the computed polynomial, from which z
-    departs by ρ̂ + ε_z: λ ρ̂ is in the new radius, λ ε_z ≤ ε_z is not. Together 2 x + ε_z at most.
-    *ReLU*: λ, μ and the new coefficients and radius take at most 16 roundings of quantities
-    ≤ M_z. From 0 ≤ λ ≤ 1: |c'| + ρ' ≤ 2 M_z.
+    z = p(s) + δ with p the computed polynomial and |δ| ≤ ρ̂ + ε_z. With δ cut to ±ρ̂ it is z̃ in the
+    range [lo, hi], up to 4 u M_z, and |z - z̃| ≤ ε_z. Since φ's slopes lie in [0, 1], φ(z) is within
+    ε_z of φ(z̃), which the line and its radius enclose; λ ρ̂ is in the new radius.
+    *ReLU*: λ, μ and the new coefficients and radius take at most 24 roundings of quantities
+    ≤ M_z. c' + ρ' ≤ hi and ρ' - c' ≤ -λ lo, so M does not grow but by roundings.
     *Sigmoid, tanh*: φ(lo), φ(hi) err by 8 u each, hence the chord, over its range, by 32 u, also
     where λ is cut to 1; the sag, at most 2 wherever it is used, and all sums of quantities ≤ 4 by
     64 u more; λ c and λ lo by 8 u M_z. The result lies within |c'| + ρ' ≤ 4.
 
-        ε = 3 ε_z + 28 u M_z (+ 96 u),   M = 2 M_z or 4
+        ε = ε_z + 28 u M_z (+ 96 u) + ν (1 + M_z),   M = 1.01 M_z + ν or 4
 
 The loss
     With R = M + max |y| and ε_r = ε + 2 u R, a mean of losses of |r| + ρ̂ errs by at most
     ℓ'(R + ε_r) ε_r from its arguments: for the squared loss (|r| + ρ̂ + ε_r)² - (|r| + ρ̂)², with
     ℓ' = 2 (R + ε_r); for Huber ℓ' = δ, else 1. Its own sums err by 4 γ_n ℓ(R), coefficients and
-    radius together: n counts N additions for each output, the shares, and 2 d averages of two for
-    each of at most 48 halvings of the scalar polynomial. exp and log1p add 32 u (1 + R).
+    radius together: n counts N additions for each output, the shares, at most 48 additions to what
+    is kept of settled samples, and 2 d averages of two for each of at most 48 halvings of the
+    scalar polynomial. exp and log1p add 32 u (1 + R). The sum over the samples, N ℓ(R), must not
+    overflow. Two roundings of the result, when the bound is added to it, are within the 1.01 below.
+
+Cross-entropy
+    is log Σ_c exp v_c of differences v_c = z_c - z_label, which are bounded by the differences of
+    computed coefficients plus Σ_i max|w_ic - w_i,label| ρ̂_i. With R and ε the largest M and ε of a
+    logit, both logits' errors and that of this sum, of which the weights are at most 2 W, come to
+    3 ε; |v_c| ≤ 4 R, and the last additions to 32 u R. log Σ exp moves by at most as much as the
+    largest v_c does. Its own: the sum of exponentials, of which eight are multiplied before the
+    logarithm, 16 u (classes + 16); the mean over the samples, 2 γ_n (log classes + 4 R).
 
 Everything above is summed up in float64 itself, with a relative error far below 1e-6: the result
-is multiplied by 1.01. What is not a number counts as infinite.
+is multiplied by 1.01, and ν is added. What is not a number counts as infinite.
 """
 
 import math
 
 from nconvex.jit import careful_kernel as kernel
+from nconvex.jit import careful_part as part
 
 U = 2.0**-53
+NU = 2.0**-960
+
+#: Beyond this, sums of products might overflow.
+HUGE = 1e300
 
 IDENTITY, RELU = range(2)
 MSE, MAE, HUBER = range(3)
 HUBER_DELTA = 0.1
 
 
-@kernel
-def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, size, error):
-    """Bound the rounding error of `enclosure.bracket` on one segment; see the derivation.
-
-    ``layers``          (k, 5)  int64, as for the kernels
-    ``theta1, theta2``  (P,)    the ends
-    ``largest_input``   (d_in,), ``largest_target`` (d_out,): max over the samples of |x| and |y|
-    ``size, error``     (2, widest layer)  workspace: M and ε of the units below and above
-    """
+@part
+def propagate(layers, theta1, theta2, largest_input, size, error):
+    """Carry M and ε through the layers; returns the row of `size` and `error` they end in."""
     below = 0
     for i in range(largest_input.size):
         size[0, i] = largest_input[i]
@@ -87,37 +97,74 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
         above = 1 - below
         for j in range(n_out):
             T = 0.0
-            inherited = 0.0
+            inherited = NU
             if biases >= 0:
                 T = max(abs(theta1[biases + j]), abs(theta2[biases + j]))
             for i in range(n_in):
                 w = weights + i * n_out + j
                 W = max(abs(theta1[w]), abs(theta2[w]))
                 T += W * size[below, i]
-                inherited += W * error[below, i]
-            e = inherited + 2.0 * gamma_n * T
-            M = 1.01 * T
+                inherited += W * error[below, i] + NU * (1.0 + size[below, i])
+            e = inherited + 2.0 * gamma_n * T if T < HUGE else math.inf
+            M = 1.01 * T + NU
             if activation != IDENTITY:
-                e = 3.0 * e + 28.0 * U * M
+                e += 28.0 * U * M + NU * (1.0 + M)
             if activation == RELU:
-                M *= 2.0
+                M = 1.01 * M + NU
             elif activation != IDENTITY:
                 e += 96.0 * U
                 M = 4.0
             size[above, j] = M
             error[above, j] = e
         below = above
-    n = 64.0 + samples * largest_target.size + 200.0 * layers.shape[0]
+    return below
+
+
+@kernel
+def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, size, error):
+    """Bound the rounding error of `enclosure.bracket` on one segment; see the derivation.
+
+    ``layers``          (k, 5)  int64, as for the kernels
+    ``theta1, theta2``  (P,)    the ends
+    ``largest_input``   (d_in,), ``largest_target`` (d_out,): max over the samples of |x| and |y|
+    ``size, error``     (2, widest layer)  workspace: M and ε of the units below and above
+    """
+    row = propagate(layers, theta1, theta2, largest_input, size, error)
+    n = 128.0 + samples * largest_target.size + 200.0 * layers.shape[0]
     gamma_n = n * U / (1.0 - n * U)
     result = 0.0
+    whole = 0.0
     for j in range(largest_target.size):
-        R = size[below, j] + largest_target[j]
-        e = error[below, j] + 2.0 * U * R
+        R = size[row, j] + largest_target[j]
+        e = error[row, j] + 2.0 * U * R
+        whole += 2.0 * R * R if loss == MSE else 2.0 * R
         if loss == MSE:
             result += 2.0 * (R + e) * e + 4.0 * gamma_n * R * R
         elif loss == HUBER:
             result += HUBER_DELTA * (e + 4.0 * gamma_n * R)
         else:
             result += e + 4.0 * gamma_n * R + 32.0 * U * (1.0 + R)
-    result *= 1.01
+    result = 1.01 * result + NU if samples * whole < HUGE else math.inf
     return result if result == result else math.inf
+
+
+@kernel
+def bound_classifier(layers, theta1, theta2, samples, largest_input, size, error):
+    """Bound the rounding errors of `wide.gammas` and `wide.enclose`: of γ, and of a margin.
+
+    Arguments as for `bound`; cross-entropy and the share of wrong labels.
+    """
+    row = propagate(layers, theta1, theta2, largest_input, size, error)
+    classes = layers[-1, 1]
+    R = 0.0
+    e = 0.0
+    for c in range(classes):
+        R = max(R, size[row, c])
+        e = max(e, error[row, c])
+    n = 64.0 + samples
+    gamma_n = n * U / (1.0 - n * U)
+    margin = 3.0 * e + 32.0 * U * R
+    loss = margin + 16.0 * U * (classes + 16.0) + 2.0 * gamma_n * (math.log(classes) + 4.0 * R)
+    loss = 1.01 * loss + NU
+    margin = 1.01 * margin + NU
+    return (loss if loss == loss else math.inf), (margin if margin == margin else math.inf)

@@ -18,12 +18,14 @@ ORDER = (
     "jit",
     "kernels",
     "enclosure",
+    "wide",
     "rounding",
     "model",
     "curve",
     "certify",
     "landscape",
     "problem",
+    "classification",
     "train",
     "dss",
     "experiment",
@@ -33,11 +35,12 @@ ORDER = (
     "plots",
     "cli",
     "quad",
+    "mnist",
 )
 OUTSIDE = {
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
-    "argparse": {"cli", "quad"},
+    "argparse": {"cli", "quad", "mnist"},
     "numba": {"jit", "cli"},
     "urllib": {"digits"},
     "http": {"digits"},
@@ -48,12 +51,14 @@ OUTSIDE = {
 FORBIDDEN = {
     "kernels": {"definitions", "files"},
     "enclosure": {"definitions", "files", "kernels"},
-    "rounding": {"definitions", "files", "kernels", "enclosure"},
+    "wide": {"definitions", "files", "kernels", "enclosure"},
+    "rounding": {"definitions", "files", "kernels", "enclosure", "wide"},
     "curve": {"kernels", "model", "files"},
-    "certify": {"kernels", "enclosure", "model", "curve", "files"},
-    "landscape": {"kernels", "enclosure", "model", "files"},
-    "train": {"kernels", "enclosure", "model", "problem", "files"},
-    "dss": {"kernels", "enclosure", "model", "problem", "certify", "jit"},
+    "certify": {"kernels", "enclosure", "wide", "model", "curve", "files"},
+    "landscape": {"kernels", "enclosure", "wide", "model", "files"},
+    "train": {"kernels", "enclosure", "wide", "model", "problem", "classification", "files"},
+    "dss": {"kernels", "enclosure", "wide", "model", "problem", "classification", "certify", "jit"},
+    "experiment": {"kernels", "enclosure", "wide", "model", "problem", "classification"},
     "data": {"model", "kernels", "problem"},
     "idx": {"model", "kernels", "problem"},
     "digits": {"model", "kernels", "problem"},
@@ -115,22 +120,25 @@ def test_the_package_loads_neither_matplotlib_nor_argparse():
     assert run.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize("module", ["kernels", "enclosure", "rounding"])
+@pytest.mark.parametrize("module", ["kernels", "enclosure", "wide", "rounding"])
 def test_a_kernel_calls_only_kernels_of_its_own_file(module):
     # numba's cache would run a stale copy of a callee that was edited in another file
     assert imports(PACKAGE / f"{module}.py") <= {"math", "numpy", "nconvex.jit"}
 
 
 def test_what_two_kernel_files_share_is_the_same_in_both():
-    trees = [ast.parse((PACKAGE / f"{name}.py").read_text()) for name in ("kernels", "enclosure")]
-    bodies = [
-        [ast.dump(part) for part in node.body]
-        for tree in trees
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.name == "exponential"
-    ]
-    assert len(bodies) == 2
-    assert bodies[0] == bodies[1]
+    for shared, modules in (
+        ("exponential", ("kernels", "enclosure", "wide")),
+        ("relu_line", ("enclosure", "wide")),
+    ):
+        bodies = [
+            [ast.dump(part) for part in node.body]
+            for module in modules
+            for node in ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef) and node.name == shared
+        ]
+        assert len(bodies) == len(modules)
+        assert all(body == bodies[0] for body in bodies)
     for module in (enclosure, rounding):
         for name in ("IDENTITY", "RELU", "SIGMOID", "TANH", "MSE", "MAE", "HUBER", "LOG_COSH"):
             assert getattr(module, name, getattr(kernels, name)) == getattr(kernels, name)

@@ -323,14 +323,18 @@ def test_a_path_from_a_model_to_itself():
     np.testing.assert_array_equal(string.at(0.5), LEFT)
 
 
-def test_principal_components_span_the_beads():
+def test_principal_coordinates_keep_the_distances_of_the_beads():
     string = nc.connect(ring(), LEFT, RIGHT, L0=0.2)
-    centre, directions = string.principal_components(3)
-    assert directions.shape == (3, 2)
-    np.testing.assert_allclose(directions[:2] @ directions[:2].T, np.eye(2), atol=1e-12)
-    assert not directions[2].any()
-    back = (string.beads - centre) @ directions.T @ directions + centre
-    np.testing.assert_allclose(back, string.beads)
+    x = string.principal_coordinates(3)
+    assert x.shape == (len(string.beads), 3)
+
+    def distances(points):
+        return np.linalg.norm(points[:, None] - points, axis=2)
+
+    # Beads in the plane: two components say everything, and the third is flat.
+    np.testing.assert_allclose(distances(x), distances(string.beads), atol=1e-12)
+    np.testing.assert_array_equal(x[:, 2], 0.0)
+    assert x[:, 0].std() >= x[:, 1].std() > 0.0
 
 
 @pytest.mark.parametrize("L0", [0.2, 0.11, 1.2])

@@ -46,8 +46,11 @@ def exact_gamma(problem, theta1, theta2, t):
     for x, y in zip(problem.X_test.tolist(), problem.y_test.tolist(), strict=True):
         a, offset = [Fraction(v) for v in x], 0
         for layer, (m, n) in enumerate(itertools.pairwise(model.sizes)):
-            W, b = theta[offset : offset + m * n], theta[offset + m * n : offset + m * n + n]
-            offset += m * n + n
+            W, b = theta[offset : offset + m * n], [Fraction(0)] * n
+            offset += m * n
+            if model.biases:
+                b = theta[offset : offset + n]
+                offset += n
             a = [sum(a[i] * W[i * n + j] for i in range(m)) + b[j] for j in range(n)]
             if layer < len(model.sizes) - 2:
                 a = [max(z, Fraction(0)) for z in a]
@@ -113,6 +116,57 @@ def test_the_bracket_holds_in_exact_arithmetic(seed, shape, loss, gap, t):
         assert exact_gamma(problem, theta1, theta2, s) <= Fraction(peak.upper)
     at_peak = exact_gamma(problem, theta1, theta2, Fraction(peak.t_star))
     assert Fraction(peak.lower) <= at_peak
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["mse", "mae"]))
+@settings(max_examples=150, deadline=None)
+def test_the_bracket_holds_at_any_scale(seed, loss):
+    # from numbers that underflow when multiplied to numbers that overflow
+    problem, theta1, theta2 = make(seed, (1, 2, 1), "relu", loss, samples=2)
+    rng = np.random.default_rng(seed)
+    scales = 10.0 ** rng.uniform(-323, 60, size=(3, theta1.size))
+    X = problem.X_test * 10.0 ** rng.uniform(-323, 60)
+    problem = Problem(problem.model, loss, X, problem.y_test, X, problem.y_test)
+    theta1, theta2 = theta1 * scales[0], theta2 * scales[1]
+    segment = Segment(problem, theta1, theta2)
+    segment.tighten(np.inf, 1e-3, 40)
+    peak = segment.peak
+    for s in (0, 1, Fraction(1, 3), Fraction(peak.t_star)):
+        exact = exact_gamma(problem, theta1, theta2, s)
+        assert peak.upper == np.inf or exact <= Fraction(peak.upper)
+    assert peak.lower == -np.inf or Fraction(peak.lower) <= exact
+
+
+def single(model, x, y, loss="mse"):
+    x, y = np.atleast_2d(x).T.astype(float), np.atleast_2d(y).T.astype(float)
+    return Problem(model, loss, x, y, x, y)
+
+
+def test_a_product_that_underflows_does_not_vanish_from_the_bound():
+    problem = single(MLP((1, 1, 1, 1), biases=False), [1e-170], [0.0])
+    a, b = np.array([0.0, 1e170, 1e170]), np.array([1e-154, 1e170, 0.0])
+    assert exact_gamma(problem, a, b, Fraction(1, 2)) > 1e30
+    assert problem.max_gamma(a, b, 1e-3).upper > 1e30
+    problem = single(MLP((1, 1), biases=False), [1.0], [0.0])
+    theta = np.array([1e-170])
+    assert Fraction(problem.bracket(theta, theta).upper) >= exact_gamma(problem, theta, theta, 0)
+    problem = single(MLP((1, 1, 1), biases=False), [1e300], [5e-4], "mae")
+    theta = np.array([5e-324, 1e20])
+    assert Fraction(problem.bracket(theta, theta).lower) <= exact_gamma(problem, theta, theta, 0)
+
+
+def test_a_sum_that_overflows_proves_nothing():
+    problem = single(MLP((1, 1), biases=False), [1.0, 1.0], [0.0, 0.0])
+    theta = np.array([1e154])
+    peak = problem.max_gamma(theta, theta, 1.5e308)
+    assert peak.lower <= 1e308 <= peak.upper
+
+
+def test_a_threshold_alone_is_settled_where_the_loss_is_zero():
+    problem = single(MLP((1, 2, 1)), [0.0], [0.0])
+    segment = Segment(problem, np.zeros(7), np.zeros(7))
+    assert segment.tighten(1.0, np.inf, 5)
+    assert segment.peak.upper <= 1.0
 
 
 def test_without_the_rounding_term_bounds_would_fail():

@@ -1,0 +1,564 @@
+"""Numba kernels of a wide classifier: sparse inputs, ReLU, softmax cross-entropy, minibatches.
+
+Handwritten digits are four fifths paper, so inputs are kept sparse: of sample n the pixels
+``indices[starts[n] : starts[n + 1]]`` have the ``values`` there, and a first layer is a sum of the
+weights' rows of those pixels only, forward and backward.
+
+*The first layer is linear in t.* Its pre-activations at Θ(t) are Z(t) = (1 - t) Z(θ₁) + t Z(θ₂),
+whatever the depth. They are computed once for each model, in float64, and γ at any t costs the
+later, much smaller layers only.
+
+Training works in float32 on one flat vector in which every layer but the first lies transposed
+(``w[offset + k n_in + i]``): a unit's incoming weights are contiguous, and forward and backward
+pass are sums over contiguous rows both. Losses that decide anything are float64.
+
+For γ and its bounds samples are **sorted by label and laid out in tiles** of TILE, units-major: a
+tile of all h units is one flat vector, unit j in ``[j TILE, (j + 1) TILE)``. Tiles hold one label
+each and are filled up with copies; ``counts`` says how many of a tile's samples count.
+
+``layers`` is the table of `kernels`.
+"""
+
+import math
+
+import numpy as np
+
+from nconvex.jit import careful_kernel, careful_part, kernel, part
+
+#: Samples a tile of γ: two models' first layers of 256 units then fit the second-level cache.
+TILE = 128
+
+
+@careful_part
+def exponential(x):
+    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays.
+
+    x = n log 2 + r with |r| <= 0.35, log 2 in two pieces of which n times the first is exact;
+    exp r by its series to r¹³/13!, which leaves 4e-18; 2ⁿ is put together from its bits.
+    """
+    x = -700.0 if x < -700.0 else x
+    m = x * 1.4426950408889634 - 0.5
+    n = np.int32(m if m > -1100.0 else 0.0)  # NaN has no integer
+    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
+
+
+# -- Descent: steps 1 and 3, in float32 -----------------------------------------------------------
+
+
+@part
+def add_scaled(y, w, x):
+    """y += w x."""
+    for k in range(y.size):
+        y[k] += w * x[k]
+
+
+@part
+def dot(x, y):
+    """Sum of x y."""
+    result = np.float32(0.0)
+    for k in range(x.size):
+        result += x[k] * y[k]
+    return result
+
+
+@part
+def forward(w, layers, starts, indices, values, sample, activations):
+    """Run one sample through the network; returns where in `activations` its logits begin."""
+    n_out = layers[0, 1]
+    z = activations[:n_out]
+    biases = layers[0, 3]
+    for k in range(n_out):
+        z[k] = w[biases + k]
+    for p in range(starts[sample], starts[sample + 1]):
+        row = layers[0, 2] + indices[p] * n_out
+        add_scaled(z, values[p], w[row : row + n_out])
+    begin = 0
+    for layer in range(1, layers.shape[0]):
+        n_in, n_out = layers[layer, 0], layers[layer, 1]
+        a = activations[begin : begin + n_in]
+        for i in range(n_in):
+            a[i] = np.float32(0.0) if a[i] < np.float32(0.0) else a[i]
+        begin += n_in
+        for k in range(n_out):
+            row = layers[layer, 2] + k * n_in
+            activations[begin + k] = w[layers[layer, 3] + k] + dot(w[row : row + n_in], a)
+    return begin
+
+
+@part
+def cross_entropy(logits, label, slope):
+    """-log softmax(logits)[label]; slope becomes softmax - one-hot, the derivative."""
+    highest = logits[0]
+    for c in range(logits.size):
+        if not logits[c] <= highest:  # NaN comes through
+            highest = logits[c]
+    total = 0.0
+    for c in range(logits.size):
+        e = exponential(np.float64(logits[c] - highest))
+        slope[c] = e
+        total += e
+    for c in range(logits.size):
+        slope[c] /= total
+    slope[label] -= np.float32(1.0)
+    return math.log(total) + np.float64(highest) - np.float64(logits[label])
+
+
+@part
+def is_wrong(logits, label):
+    """Whether another logit is as high as the label's."""
+    wrong = False
+    for c in range(logits.size):
+        if c != label and not logits[c] < logits[label]:
+            wrong = True
+    return wrong
+
+
+@part
+def backward(w, layers, starts, indices, values, sample, activations, logits, deltas, gradient):
+    """Add one sample's share to the gradient; deltas[0] holds dL/dlogits on entry.
+
+    With d = dL/dz: dL/dW_ik = d_k a_i, dL/db_k = d_k, dL/da_i = sum_k W_ik d_k, relu' = [a > 0].
+    """
+    above = 0
+    begin = logits
+    for layer in range(layers.shape[0] - 1, 0, -1):
+        n_in, n_out = layers[layer, 0], layers[layer, 1]
+        begin -= n_in
+        a = activations[begin : begin + n_in]
+        below = deltas[1 - above][:n_in]
+        for i in range(n_in):
+            below[i] = np.float32(0.0)
+        for k in range(n_out):
+            d = deltas[above, k]
+            row = layers[layer, 2] + k * n_in
+            gradient[layers[layer, 3] + k] += d
+            add_scaled(gradient[row : row + n_in], d, a)
+            add_scaled(below, d, w[row : row + n_in])
+        for i in range(n_in):
+            below[i] = np.float32(0.0) if a[i] <= np.float32(0.0) else below[i]
+        above = 1 - above
+    n_out = layers[0, 1]
+    d = deltas[above][:n_out]
+    biases = layers[0, 3]
+    add_scaled(gradient[biases : biases + n_out], np.float32(1.0), d)
+    for p in range(starts[sample], starts[sample + 1]):
+        row = layers[0, 2] + indices[p] * n_out
+        add_scaled(gradient[row : row + n_out], values[p], d)
+
+
+@kernel
+def gradient_of(
+    w, layers, starts, indices, values, labels, batch, activations, deltas, gradient
+):  # fmt: skip
+    """The mean loss of a batch of samples, with its gradient in `gradient`."""
+    for p in range(gradient.size):
+        gradient[p] = np.float32(0.0)
+    total = 0.0
+    for sample in batch:
+        logits = forward(w, layers, starts, indices, values, sample, activations)
+        n_out = layers[-1, 1]
+        total += cross_entropy(
+            activations[logits : logits + n_out], labels[sample], deltas[0][:n_out]
+        )
+        backward(w, layers, starts, indices, values, sample, activations, logits, deltas, gradient)
+    for p in range(gradient.size):
+        gradient[p] /= np.float32(batch.size)
+    return total / batch.size
+
+
+@kernel
+def descend(
+    w, mean_square, layers, count_errors, target,
+    starts, indices, values, labels,
+    test_starts, test_indices, test_values, test_labels,
+    order, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
+    activations, deltas, gradient,
+):  # fmt: skip
+    """RMSProp on minibatches; returns the steps done and the test metric.
+
+    The metric is infinite if the batches ran out before the target or `last_step` was reached.
+
+    v = decay v + (1 - decay) g²,  w = w - learning_rate shrinkⁿ g / (sqrt(v) + epsilon)
+
+    `w` and `mean_square` (v) are changed in place. Batches are taken from `order` (batches,
+    batch), one after the other. The metric, mean cross-entropy or the share of wrong labels on
+    the test set, is looked at every `check_every` steps.
+    """
+    n_out = layers[-1, 1]
+    samples = test_labels.size
+    taken = 0
+    while True:
+        if taken == order.shape[0] and step < last_step:
+            return step, math.inf
+        if step % check_every == 0 or step == last_step:
+            reached = 0.0
+            for sample in range(samples):
+                logits = forward(
+                    w, layers, test_starts, test_indices, test_values, sample, activations
+                )
+                row = activations[logits : logits + n_out]
+                if count_errors:
+                    reached += 1.0 if is_wrong(row, test_labels[sample]) else 0.0
+                else:
+                    reached += cross_entropy(row, test_labels[sample], deltas[0][:n_out])
+            reached /= samples
+            if not (target < reached < math.inf) or step == last_step:
+                return step, reached
+        for p in range(gradient.size):
+            gradient[p] = np.float32(0.0)
+        for sample in order[taken]:
+            logits = forward(w, layers, starts, indices, values, sample, activations)
+            cross_entropy(activations[logits : logits + n_out], labels[sample], deltas[0][:n_out])
+            backward(
+                w, layers, starts, indices, values, sample, activations, logits, deltas, gradient
+            )
+        taken += 1
+        rate = np.float32(learning_rate * shrink**step)
+        keep = np.float32(decay)
+        take = np.float32(1.0 - decay)
+        small = np.float32(epsilon)
+        scale = np.float32(1.0 / order.shape[1])
+        for p in range(w.size):
+            g = gradient[p] * scale
+            v = keep * mean_square[p] + take * g * g
+            mean_square[p] = v
+            w[p] -= rate * g / (math.sqrt(v) + small)
+        step += 1
+
+
+# -- The first layer, once for each model ---------------------------------------------------------
+
+
+@careful_kernel
+def first_layer(weights, biases, starts, indices, values, members, row, tiles):
+    """Pre-activations of the first layer, in tiles.
+
+    ``weights`` (n_in, h), ``biases`` (h,), ``members`` (T, TILE) samples of each tile,
+    ``row`` (h,) workspace, ``tiles`` (T, h TILE).
+    """
+    for tile in range(members.shape[0]):
+        for n in range(TILE):
+            sample = members[tile, n]
+            for k in range(row.size):
+                row[k] = biases[k]
+            for p in range(starts[sample], starts[sample + 1]):
+                x = np.float64(values[p])
+                w = weights[indices[p]]
+                for k in range(row.size):
+                    row[k] += x * w[k]
+            for k in range(row.size):
+                tiles[tile, k * TILE + n] = row[k]
+
+
+# -- Sums over a layer's units, for a tile --------------------------------------------------------
+
+
+@careful_part
+def add_twenty(y, x, w, at, stride):
+    """Five outputs' rows y += w times four inputs' rows x; w[at + i stride + k] for input i."""
+    w00, w01, w02, w03, w04 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
+    at += stride
+    w10, w11, w12, w13, w14 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
+    at += stride
+    w20, w21, w22, w23, w24 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
+    at += stride
+    w30, w31, w32, w33, w34 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
+    for n in range(TILE):
+        x0 = x[n]
+        x1 = x[TILE + n]
+        x2 = x[2 * TILE + n]
+        x3 = x[3 * TILE + n]
+        y[n] += w00 * x0 + w10 * x1 + w20 * x2 + w30 * x3
+        y[TILE + n] += w01 * x0 + w11 * x1 + w21 * x2 + w31 * x3
+        y[2 * TILE + n] += w02 * x0 + w12 * x1 + w22 * x2 + w32 * x3
+        y[3 * TILE + n] += w03 * x0 + w13 * x1 + w23 * x2 + w33 * x3
+        y[4 * TILE + n] += w04 * x0 + w14 * x1 + w24 * x2 + w34 * x3
+
+
+@careful_part
+def add_four(y, x, w, at, stride):
+    """One output's row y += w times four inputs' rows x."""
+    w0, w1, w2, w3 = w[at], w[at + stride], w[at + 2 * stride], w[at + 3 * stride]
+    for n in range(TILE):
+        y[n] += w0 * x[n] + w1 * x[TILE + n] + w2 * x[2 * TILE + n] + w3 * x[3 * TILE + n]
+
+
+@careful_part
+def is_zero(x):
+    """Whether x is zero throughout."""
+    nonzero = 0
+    for n in range(x.size):
+        nonzero += 1 if x[n] != 0.0 else 0
+    return nonzero == 0
+
+
+@careful_part
+def add_products(y, x, w, n_in, n_out, sparse):
+    """Rows y (n_out) += wᵀ times rows x (n_in), for w (n_in n_out) row-major.
+
+    With `sparse`, rows of x that are zero throughout are passed over, four at a time.
+    """
+    for i in range(0, n_in - n_in % 4, 4):
+        x4 = x[i * TILE : (i + 4) * TILE]
+        if sparse and is_zero(x4):
+            continue
+        for k in range(0, n_out - n_out % 5, 5):
+            add_twenty(y[k * TILE : (k + 5) * TILE], x4, w, i * n_out + k, n_out)
+        for k in range(n_out - n_out % 5, n_out):
+            add_four(y[k * TILE : (k + 1) * TILE], x4, w, i * n_out + k, n_out)
+    for i in range(n_in - n_in % 4, n_in):
+        x1 = x[i * TILE : (i + 1) * TILE]
+        for k in range(n_out):
+            y1 = y[k * TILE : (k + 1) * TILE]
+            v = w[i * n_out + k]
+            for n in range(TILE):
+                y1[n] += v * x1[n]
+
+
+@careful_part
+def fill(y, b, n_out):
+    """Row k of y = b[k]."""
+    for k in range(n_out):
+        for n in range(TILE):
+            y[k * TILE + n] = b[k]
+
+
+# -- The loss of a tile's samples -----------------------------------------------------------------
+
+
+@careful_part
+def tile_cross_entropy(v, classes, count, highest, total):
+    """Sum of log sum_c exp v_c over the first `count` samples; v becomes exp(v_c - max)."""
+    for n in range(TILE):
+        highest[n] = v[n]
+        total[n] = 0.0
+    for c in range(1, classes):
+        row = v[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            highest[n] = highest[n] if row[n] <= highest[n] else row[n]
+    for c in range(classes):
+        row = v[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            total[n] += exponential(row[n] - highest[n])
+    result = 0.0
+    product = 1.0
+    for n in range(count):
+        result += highest[n]
+        product *= total[n]  # from 1 to the number of classes
+        if n % 8 == 7:
+            result += math.log(product)
+            product = 1.0
+    return result + math.log(product)
+
+
+@careful_part
+def subtract_label(v, classes, label):
+    """v_c = v_c - v_label: only differences of logits matter."""
+    chosen = v[label * TILE : (label + 1) * TILE]
+    for c in range(classes):
+        if c != label:
+            row = v[c * TILE : (c + 1) * TILE]
+            for n in range(TILE):
+                row[n] -= chosen[n]
+    for n in range(TILE):
+        chosen[n] = 0.0
+
+
+@careful_part
+def raise_margin(v, classes, label, margin):
+    """margin = the larger of itself and v_c over all other classes."""
+    for c in range(classes):
+        if c != label:
+            row = v[c * TILE : (c + 1) * TILE]
+            for n in range(TILE):
+                margin[n] = margin[n] if row[n] <= margin[n] else row[n]
+
+
+# -- γ at many t ----------------------------------------------------------------------------------
+
+
+@careful_kernel
+def gammas(
+    t, theta1, theta2, tiles1, tiles2, layers, labels, counts, margin, samples,
+    theta, planes, lines, losses, wrong,
+):  # fmt: skip
+    """losses[q] = mean cross-entropy at Θ(t_q), wrong[q] = the share with a margin too small.
+
+    The margin is the label's logit less the highest of the others; wrong is where it is at most
+    ``margin``, which is 0 but for bounds.
+
+    ``tiles1, tiles2`` (T, h TILE) first layers; ``labels, counts`` (T,); ``theta`` (P,), ``planes``
+    (2, widest TILE) and ``lines`` (3, TILE) are workspaces.
+    """
+    classes = layers[-1, 1]
+    for q in range(t.size):
+        losses[q] = 0.0
+        wrong[q] = 0.0
+    for tile in range(labels.size):
+        z1 = tiles1[tile]
+        z2 = tiles2[tile]
+        for q in range(t.size):
+            s = t[q]
+            for p in range(layers[0, 3] + layers[0, 1], theta.size):
+                theta[p] = (1.0 - s) * theta1[p] + s * theta2[p]
+            x = planes[0]
+            for n in range(z1.size):
+                z = (1.0 - s) * z1[n] + s * z2[n]
+                x[n] = 0.0 if z < 0.0 else z
+            for layer in range(1, layers.shape[0]):
+                n_in, n_out = layers[layer, 0], layers[layer, 1]
+                x = planes[(layer + 1) % 2]
+                y = planes[layer % 2]
+                fill(y, theta[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
+                w = theta[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
+                add_products(y, x, w, n_in, n_out, False)
+                if layer < layers.shape[0] - 1:
+                    for n in range(n_out * TILE):
+                        y[n] = 0.0 if y[n] < 0.0 else y[n]
+            v = planes[(layers.shape[0] - 1) % 2]
+            subtract_label(v, classes, labels[tile])
+            for n in range(TILE):
+                lines[2, n] = -math.inf
+            raise_margin(v, classes, labels[tile], lines[2])
+            for n in range(counts[tile]):
+                wrong[q] += 0.0 if lines[2, n] < -margin else 1.0
+            losses[q] += tile_cross_entropy(v, classes, counts[tile], lines[0], lines[1])
+    for q in range(t.size):
+        losses[q] /= samples
+        wrong[q] /= samples
+
+
+# -- Bounds of γ over an interval of t ------------------------------------------------------------
+
+
+@careful_part
+def relu_line(lo, hi):
+    """The line that replaces max(z, 0) on [lo, hi]: λ, and μ = e."""
+    slope = hi / (hi - lo)
+    slope = 1.0 if lo >= 0.0 else slope
+    slope = 0.0 if hi <= 0.0 else slope
+    half = -0.5 * slope * lo
+    return slope, (0.0 if lo >= 0.0 else half)
+
+
+@careful_kernel
+def enclose(
+    left, right, theta1, theta2, tiles1, tiles2, layers, labels, counts, margin, samples,
+    starts, ends, sizes, differences, planes, lines, coefficients,
+):  # fmt: skip
+    """Bound γ on [left, right]; see `enclosure` for the enclosures and `wide_enclosure` for these.
+
+    ``coefficients`` (L + 1,) become those of a polynomial in Bernstein form that mean
+    cross-entropy does not exceed; returns the share of samples whose margin may be at most
+    ``margin`` somewhere on the interval.
+
+    ``starts, ends`` (L + 1, P), ``sizes`` (P,), ``differences`` (classes, widest classes),
+    ``planes`` (2, L + 2, widest TILE) and ``lines`` (3, TILE) are workspaces.
+    """
+    depth = layers.shape[0]
+    classes = layers[depth - 1, 1]
+    for layer in range(1, depth):
+        begin = layers[layer, 2]
+        for p in range(begin, layers[layer, 3] + layers[layer, 1]):
+            w_left = (1.0 - left) * theta1[p] + left * theta2[p]
+            w_right = (1.0 - right) * theta1[p] + right * theta2[p]
+            sizes[p] = max(abs(w_left), abs(w_right))
+            for k in range(layer + 2):
+                share = k / (layer + 1)
+                starts[k, p] = (1.0 - share) * w_left
+                ends[k, p] = share * w_right
+    last = layers[depth - 1, 2]
+    n_in = layers[depth - 1, 0]
+    for label in range(classes):
+        for i in range(n_in):
+            chosen = last + i * classes + label
+            for c in range(classes):
+                p = last + i * classes + c
+                differences[label, i * classes + c] = max(
+                    abs(starts[0, p] - starts[0, chosen]), abs(ends[depth, p] - ends[depth, chosen])
+                )
+    for k in range(depth + 1):
+        coefficients[k] = 0.0
+    unsure = 0.0
+    for tile in range(labels.size):
+        label = labels[tile]
+        z1 = tiles1[tile]
+        z2 = tiles2[tile]
+        c0 = planes[0, 0]
+        c1 = planes[0, 1]
+        radius = planes[0, 2]
+        for n in range(z1.size):
+            z_left = (1.0 - left) * z1[n] + left * z2[n]
+            z_right = (1.0 - right) * z1[n] + right * z2[n]
+            lo = z_right if z_right < z_left else z_left
+            hi = z_right if z_right > z_left else z_left
+            slope, shift = relu_line(lo, hi)
+            c0[n] = slope * z_left + shift
+            c1[n] = slope * z_right + shift
+            radius[n] = shift
+        for layer in range(1, depth):
+            n_in, n_out = layers[layer, 0], layers[layer, 1]
+            x = planes[(layer + 1) % 2]
+            y = planes[layer % 2]
+            weights = layers[layer, 2]
+            biases = layers[layer, 3]
+            degree = layer + 1
+            for k in range(degree + 1):
+                out = y[k]
+                for j in range(n_out):
+                    b = starts[k, biases + j] + ends[k, biases + j]
+                    for n in range(TILE):
+                        out[j * TILE + n] = b
+                if k < degree:
+                    w = starts[k, weights : weights + n_in * n_out]
+                    add_products(out, x[k], w, n_in, n_out, False)
+                if k > 0:
+                    w = ends[k, weights : weights + n_in * n_out]
+                    add_products(out, x[k - 1], w, n_in, n_out, False)
+            out = y[degree + 1]
+            for n in range(n_out * TILE):
+                out[n] = 0.0
+            if layer == depth - 1:
+                add_products(out, x[degree], differences[label], n_in, n_out, True)
+                continue
+            add_products(out, x[degree], sizes[weights : weights + n_in * n_out], n_in, n_out, True)
+            for n in range(n_out * TILE):
+                lo = y[0, n]
+                hi = y[0, n]
+                for k in range(1, degree + 1):
+                    lo = y[k, n] if y[k, n] < lo else lo
+                    hi = y[k, n] if y[k, n] > hi else hi
+                slope, shift = relu_line(lo - out[n], hi + out[n])
+                for k in range(degree + 1):
+                    y[k, n] = slope * y[k, n] + shift
+                out[n] = slope * out[n] + shift
+        y = planes[(depth - 1) % 2]
+        radius = y[depth + 1]
+        for n in range(TILE):
+            lines[2, n] = -math.inf
+        for k in range(depth + 1):
+            v = y[k]
+            subtract_label(v, classes, label)
+            for n in range(classes * TILE):
+                v[n] += radius[n]
+            raise_margin(v, classes, label, lines[2])
+            coefficients[k] += tile_cross_entropy(v, classes, counts[tile], lines[0], lines[1])
+        for n in range(counts[tile]):
+            unsure += 0.0 if lines[2, n] < -margin else 1.0
+    for k in range(depth + 1):
+        coefficients[k] /= samples
+    return unsure / samples

@@ -1,0 +1,331 @@
+"""The classifier's kernels against NumPy in float64, and its bounds against dense samples."""
+
+import itertools
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nconvex import MLP, Classification, DescentStatus, NconvexError, RMSProp, wide
+from nconvex.certify import BestFirst, bound_polynomial
+from nconvex.classification import ClassifierEnclosure
+
+SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
+
+
+def make(seed=0, shape=(7, 5, 3), samples=40, scale=1.0, metric="loss", **options):
+    """A problem with inputs half of which are zero, and two models."""
+    rng = np.random.default_rng(seed)
+    model = MLP(shape)
+    X, X_test = rng.random((2, samples, shape[0])) * (rng.random((2, samples, shape[0])) < 0.5)
+    labels, labels_test = rng.integers(0, shape[-1], (2, samples))
+    theta1, theta2 = rng.normal(size=(2, model.n_parameters)) * scale
+    problem = Classification(model, X, labels, X_test, labels_test, metric=metric, **options)
+    return problem, theta1, theta2
+
+
+def logits(problem, theta, X):
+    return reference.forward(problem.model, theta, X.astype(float))[1][-1]
+
+
+def cross_entropy(problem, theta, X, labels):
+    z = logits(problem, theta, X)
+    return (np.logaddexp.reduce(z, axis=1) - z[np.arange(len(X)), labels]).mean()
+
+
+def error(problem, theta, X, labels):
+    z = logits(problem, theta, X)
+    mine = z[np.arange(len(X)), labels].copy()
+    z[np.arange(len(X)), labels] = -np.inf
+    return (z.max(axis=1) >= mine).mean()
+
+
+def gradient(problem, theta, X, labels):
+    """By the chain rule, in float64."""
+    zs, activations = reference.forward(problem.model, theta, X.astype(float))
+    e = np.exp(zs[-1] - zs[-1].max(axis=1, keepdims=True))
+    d = e / e.sum(axis=1, keepdims=True)
+    d[np.arange(len(X)), labels] -= 1.0
+    d /= len(X)
+    parts = []
+    layers = reference.unpack(problem.model, theta)
+    for index in range(len(layers) - 1, -1, -1):
+        parts += [d.sum(axis=0), (activations[index].T @ d).ravel()]
+        d = (d @ layers[index][0].T) * (zs[index - 1] > 0) if index else d
+    return np.concatenate(parts[::-1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_loss_and_gradient_agree_with_the_reference(shape):
+    problem, theta, _ = make(1, shape)
+    data = problem.X, problem.labels
+    exact = gradient(problem, theta, *data)
+    reference.check_gradient(lambda v: cross_entropy(problem, v, *data), exact, theta, 1e-7)
+    with pytest.raises(AssertionError):  # the checker can fail
+        reference.check_gradient(lambda v: cross_entropy(problem, v, *data), 1.01 * exact, theta)
+    loss, found = problem.loss_and_gradient(theta)
+    assert loss == pytest.approx(cross_entropy(problem, theta, *data), rel=1e-5)
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("metric", ["loss", "error"])
+def test_gamma_agrees_with_the_reference(shape, metric):
+    problem, theta1, theta2 = make(2, shape, samples=300, metric=metric)
+    t = np.linspace(0, 1, 7)
+    of = cross_entropy if metric == "loss" else error
+    expected = [
+        of(problem, (1 - s) * theta1 + s * theta2, problem.X_test, problem.labels_test) for s in t
+    ]
+    np.testing.assert_allclose(problem.gamma(theta1, theta2, t), expected, rtol=1e-11)
+    assert problem.loss(theta1) == problem.gamma(theta1, theta2, t[:1])[0]
+
+
+def test_large_logits_neither_overflow_nor_vanish():
+    problem, theta, _ = make(3, scale=1e4)
+    loss = problem.loss(theta)
+    assert loss == pytest.approx(
+        cross_entropy(problem, theta, problem.X_test, problem.labels_test), rel=1e-9
+    )
+    assert loss > 1e6
+    assert np.isfinite(problem.loss_and_gradient(theta)[1]).all()
+
+
+def test_a_tie_is_an_error():
+    problem, theta, _ = make(4, metric="error")
+    assert problem.loss(0.0 * theta) == 1.0
+
+
+def test_one_step_of_descent_is_the_references():
+    problem, theta, _ = make(5, rmsprop=RMSProp(0.01, 0.01, budget=1, check_every=1), batch=40)
+    found = problem.descend(theta, 1e-9, np.random.default_rng(0))
+    g = gradient(problem, theta, problem.X, problem.labels)  # the batch is all there is
+    expected = theta - 0.01 * g / (np.sqrt(0.1 * g**2) + 1e-8)
+    assert found.steps == 1
+    seen = np.abs(g) > 1e-5  # RMSProp's first step divides by |g|: it must be well above rounding
+    np.testing.assert_allclose(found.theta[seen], expected[seen], rtol=1e-3, atol=1e-5)
+    assert found.status is DescentStatus.BUDGET_SPENT
+
+
+@pytest.mark.parametrize("metric", ["loss", "error"])
+def test_a_descent_reaches_its_target_in_float64(metric):
+    problem, theta, _ = make(
+        6, (7, 12, 3), samples=60, metric=metric, rmsprop=RMSProp(5e-3, 1e-3, check_every=7)
+    )
+    target = 0.8 * problem.loss(theta)
+    found = problem.descend(theta, target, np.random.default_rng(0))
+    assert found.status is DescentStatus.REACHED
+    assert problem.loss(found.theta) == found.loss <= target
+    again = problem.descend(theta, target, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.theta, again.theta)
+    other = problem.descend(theta, target, np.random.default_rng(1))
+    assert (found.theta != other.theta).any()
+
+
+def test_a_descent_that_blows_up_says_so():
+    problem, theta, _ = make(7, rmsprop=RMSProp(1e38, 1e38, budget=50, check_every=50))
+    found = problem.descend(theta, 1e-9, np.random.default_rng(0))
+    assert found.status is DescentStatus.DIVERGED
+
+
+def test_first_layers_are_computed_once_and_few_are_kept(monkeypatch):
+    problem, theta, _ = make(8)
+    monkeypatch.setattr("nconvex.classification.REMEMBERED", 3)
+    first = problem.first_layer(theta)
+    assert problem.first_layer(theta.copy()) is first
+    for k in range(3):
+        problem.first_layer(theta + k + 1)
+    assert problem.first_layer(theta) is not first
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(SHAPES),
+    st.sampled_from(["loss", "error"]),
+    st.sampled_from([0.1, 1.0, 3.0]),
+    st.integers(0, 5),
+)
+@settings(max_examples=150, deadline=None)
+def test_bounds_hold_on_dense_samples(seed, shape, metric, scale, level):
+    problem, theta1, theta2 = make(seed, shape, samples=25, scale=scale, metric=metric)
+    width = 2.0**-level
+    left = width * (seed % 2**level)
+    enclosure = ClassifierEnclosure(problem, theta1, theta2)
+    upper, place = enclosure.bound(left, left + width)
+    assert left <= place <= left + width
+    of = cross_entropy if metric == "loss" else error
+    for s in np.linspace(left, left + width, 51):
+        theta = (1 - s) * theta1 + s * theta2
+        truth = of(problem, theta, problem.X_test, problem.labels_test)
+        assert truth <= upper * (1 + 1e-12)
+        assert enclosure.value(s) <= truth + 1e-12
+    assert enclosure.value(left) == pytest.approx(
+        problem.gamma(theta1, theta2, [left])[0], rel=1e-6, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("metric", ["loss", "error"])
+def test_brackets_close(metric):
+    for seed, shape in enumerate(SHAPES[:3]):
+        problem, theta1, theta2 = make(seed, shape, samples=200, metric=metric)
+        peak = problem.bracket(theta1, theta2)
+        dense = problem.gamma(theta1, theta2, np.linspace(0, 1, 2001)).max()
+        assert peak.certified
+        assert dense <= peak.upper
+        slack = 0.0 if metric == "loss" else 2.0 / 200
+        assert peak.upper <= peak.lower * (1 + 1e-3) + slack + 1e-12
+        assert problem.gamma(theta1, theta2, [peak.t_star])[0] >= peak.lower
+        settled = problem.max_gamma(theta1, theta2, 1.05 * peak.upper)
+        assert settled.upper <= 1.05 * peak.upper
+        refuted = problem.max_gamma(theta1, theta2, 0.9 * peak.lower)
+        assert refuted.lower > 0.9 * peak.lower
+
+
+def test_best_first_finds_the_maximum_of_a_known_function():
+    class Parabola:
+        resolution, shortest = 0.0, 2.0**-40
+
+        def value(self, t):
+            return 1 - (t - 0.3) ** 2
+
+        def bound(self, left, right):
+            middle = 0.5 * (left + right)
+            near = min(max(0.3, left), right)
+            return 1 - (near - 0.3) ** 2 + (right - left) ** 2, middle
+
+    search = BestFirst(Parabola())
+    while not search.tighten(np.inf, 1e-6, 3):
+        pass
+    assert search.peak.lower <= 1.0 <= search.peak.upper <= search.peak.lower * (1 + 1e-6)
+    assert search.peak.t_star == pytest.approx(0.3, abs=2e-3)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=5))
+def test_a_polynomial_stays_below_its_bound(c):
+    from math import comb
+
+    s = np.linspace(0, 1, 101)
+    d = len(c) - 1
+    values = sum(c[k] * comb(d, k) * s**k * (1 - s) ** (d - k) for k in range(d + 1))
+    bound, place = bound_polynomial(c)
+    assert values.max() <= bound + 1e-9
+    assert bound <= max(c) + 1e-9
+    assert 0 <= place <= 1
+
+
+# -- Planted wrong enclosures ---------------------------------------------------------------------
+
+SOURCE = Path(wide.__file__).read_text(encoding="utf-8")
+
+
+def fault(name, right, wrong):
+    return pytest.param(right, wrong, id=name)
+
+
+FAULTS = [
+    fault("a unit without its radius", "radius[n] = shift", "radius[n] = 0.0 * shift"),
+    fault("the wrong line", "half = -0.5 * slope * lo", "half = -0.25 * slope * lo"),
+    fault("a coefficient is left out", "if k > 0:\n", "if k > 1:\n"),
+    fault("a difference at one end", "abs(starts[0, p] - starts[0, chosen])", "0.0"),
+    fault("logits without their radius", "v[n] += radius[n]", "v[n] += 0.0 * radius[n]"),
+    fault("the other way round", "v[n] += radius[n]", "v[n] -= radius[n]"),
+    fault("sizes of one end", "sizes[p] = max(abs(w_left), abs(w_right))", "sizes[p] = 0.0"),
+    fault("four units passed over", "nonzero += 1 if x[n] != 0.0", "nonzero += 1 if x[n] > 1.0"),
+]
+
+
+def plain(source):
+    """The kernels as plain Python functions, with short tiles."""
+    module = types.ModuleType("plain")
+    source = source.replace(
+        "from nconvex.jit import careful_kernel, careful_part, kernel, part",
+        "careful_kernel = careful_part = kernel = part = lambda function: function",
+    ).replace("TILE = 128", "TILE = 2")
+    assert "nconvex.jit" not in source
+    exec(compile(source, "plain", "exec"), module.__dict__)
+    return module
+
+
+def violations(module, monkeypatch):
+    monkeypatch.setattr("nconvex.classification.wide", module)
+    for seed, shape in itertools.product(range(12), ((2, 5, 2), (2, 3, 4, 2))):
+        problem, theta1, theta2 = make(seed, shape, samples=2, scale=1.0 + seed % 3)
+        enclosure = ClassifierEnclosure(problem, theta1, theta2)
+        for left, right in ((0.0, 1.0), (0.25, 0.5)):
+            upper, _ = enclosure.bound(left, right)
+            for s in np.linspace(left, right, 21):
+                theta = (1 - s) * theta1 + s * theta2
+                truth = cross_entropy(problem, theta, problem.X_test, problem.labels_test)
+                if not truth <= upper * (1 + 1e-12):
+                    yield seed, shape
+                    break
+
+
+def test_the_right_enclosure_makes_no_violation(monkeypatch):
+    assert list(violations(plain(SOURCE), monkeypatch)) == []
+
+
+@pytest.mark.parametrize(("right", "wrong"), FAULTS)
+def test_a_wrong_enclosure_is_caught(right, wrong, monkeypatch):
+    assert right in SOURCE
+    assert any(violations(plain(SOURCE.replace(right, wrong)), monkeypatch))
+
+
+def test_no_index_is_out_of_bounds(tmp_path):
+    code = (
+        "import numpy as np, test_wide as t\n"
+        "for shape in t.SHAPES:\n"
+        "    problem, *ends = t.make(0, shape, samples=150)\n"
+        "    assert problem.bracket(*ends).upper < np.inf\n"
+        "    problem.loss_and_gradient(ends[0])\n"
+        "    problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+# -- Bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": MLP((4, 3, 3), "tanh")}, "needs a ReLU network"),
+        ({"model": MLP((4, 3))}, "no hidden layer"),
+        ({"metric": "accuracy"}, "metric 'accuracy' is unknown"),
+        ({"batch": 0}, "batch must be an integer of at least 1"),
+        ({"X": np.zeros((5, 3))}, r"X has shape \(5, 3\); the model needs \(N, 4\)"),
+        ({"X": np.full((5, 4), np.nan)}, r"X\[0\] is not finite"),
+        ({"X_test": [["a"] * 4] * 5}, "X_test must be an array of numbers"),
+        ({"labels": np.full(5, 3)}, r"labels\[0\] is 3; the model has classes 0 to 2"),
+        ({"labels_test": np.zeros(5)}, "labels_test must be 5 integers, not float64"),
+        ({"labels": np.zeros(4, int)}, "labels must be 5 integers"),
+    ],
+)
+def test_bad_data_are_refused(change, message):
+    good = {
+        "model": MLP((4, 3, 3)), "X": np.ones((5, 4)), "labels": np.arange(5) % 3,
+        "X_test": np.ones((5, 4)), "labels_test": np.arange(5) % 3,
+    }  # fmt: skip
+    with pytest.raises(NconvexError, match=message):
+        Classification(**{**good, **change})
+
+
+def test_a_model_of_another_size_is_refused():
+    problem, theta, _ = make()
+    for call in (problem.loss, problem.loss_and_gradient):
+        with pytest.raises(NconvexError, match="parameters"):
+            call(theta[:-1])
