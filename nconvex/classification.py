@@ -4,7 +4,8 @@ Same surface for the sampler as `problem`, other means: minibatch descent in flo
 inputs, γ from remembered first layers. See `wide` for both.
 
 Memory: a model's first layer takes 8 M h bytes for M test samples and h units (20 MB for 10,000
-and 256), and at most `REMEMBERED` of them are kept, the latest used.
+and 256), and at most `REMEMBERED` of them are kept, the latest used. With a string of 50 beads of
+784-256-256-10 on all of MNIST, its figure and its file, a process takes 1.3 GB.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class String:
         result = np.zeros((len(self.beads), n))
         kept = min(n, len(spread))
         largest = np.maximum(spread[::-1][:kept], 0.0)
-        largest[largest <= 1e-24 * max(float(spread[-1]), 1e-300)] = 0.0
+        largest[largest <= 1e-14 * max(float(spread[-1]), 1e-300)] = 0.0  # rounding, not spread
         result[:, :kept] = vectors[:, ::-1][:, :kept] * np.sqrt(largest)
         return result
 
