@@ -50,7 +50,10 @@ def forward_passes(
 
 def main() -> None:
     """Print the table."""
-    problem = nc.mnist.problem(sys.argv[1] if len(sys.argv) > 1 else "full")
+    try:
+        problem = nc.mnist.problem(sys.argv[1] if len(sys.argv) > 1 else "full")
+    except nc.NconvexError as error:
+        sys.exit(f"mnist_gamma.py: {error}")
     rng = np.random.default_rng(0)
     a, b = problem.initial(rng), problem.initial(rng)
     X = problem.X_test.astype(np.float64)

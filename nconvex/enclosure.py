@@ -110,8 +110,12 @@ def combine(rows, y, width, bias, weights, sources, terms):
                 )
         else:
             for n in range(width):
-                rows[y, n] += (
-                    w0 * rows[x0, n] + w1 * rows[x1, n] + w2 * rows[x2, n] + w3 * rows[x3, n]
+                rows[y, n] = (
+                    rows[y, n]
+                    + w0 * rows[x0, n]
+                    + w1 * rows[x1, n]
+                    + w2 * rows[x2, n]
+                    + w3 * rows[x3, n]
                 )
 
 

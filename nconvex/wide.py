@@ -282,11 +282,11 @@ def add_twenty(y, x, w, at, stride):
         x1 = x[TILE + n]
         x2 = x[2 * TILE + n]
         x3 = x[3 * TILE + n]
-        y[n] += w00 * x0 + w10 * x1 + w20 * x2 + w30 * x3
-        y[TILE + n] += w01 * x0 + w11 * x1 + w21 * x2 + w31 * x3
-        y[2 * TILE + n] += w02 * x0 + w12 * x1 + w22 * x2 + w32 * x3
-        y[3 * TILE + n] += w03 * x0 + w13 * x1 + w23 * x2 + w33 * x3
-        y[4 * TILE + n] += w04 * x0 + w14 * x1 + w24 * x2 + w34 * x3
+        y[n] = y[n] + w00 * x0 + w10 * x1 + w20 * x2 + w30 * x3
+        y[TILE + n] = y[TILE + n] + w01 * x0 + w11 * x1 + w21 * x2 + w31 * x3
+        y[2 * TILE + n] = y[2 * TILE + n] + w02 * x0 + w12 * x1 + w22 * x2 + w32 * x3
+        y[3 * TILE + n] = y[3 * TILE + n] + w03 * x0 + w13 * x1 + w23 * x2 + w33 * x3
+        y[4 * TILE + n] = y[4 * TILE + n] + w04 * x0 + w14 * x1 + w24 * x2 + w34 * x3
 
 
 @careful_part
@@ -294,7 +294,43 @@ def add_four(y, x, w, at, stride):
     """One output's row y += w times four inputs' rows x."""
     w0, w1, w2, w3 = w[at], w[at + stride], w[at + 2 * stride], w[at + 3 * stride]
     for n in range(TILE):
-        y[n] += w0 * x[n] + w1 * x[TILE + n] + w2 * x[2 * TILE + n] + w3 * x[3 * TILE + n]
+        y[n] = y[n] + w0 * x[n] + w1 * x[TILE + n] + w2 * x[2 * TILE + n] + w3 * x[3 * TILE + n]
+
+
+@careful_part
+def add_block(y, x4, w, at, n_out):
+    """Rows y (n_out) += w times four inputs' rows."""
+    for k in range(0, n_out - n_out % 5, 5):
+        add_twenty(y[k * TILE : (k + 5) * TILE], x4, w, at + k, n_out)
+    for k in range(n_out - n_out % 5, n_out):
+        add_four(y[k * TILE : (k + 1) * TILE], x4, w, at + k, n_out)
+
+
+@careful_part
+def add_row(y, x, w, at, n_out):
+    """Rows y (n_out) += w times one input's row."""
+    for k in range(n_out):
+        row = y[k * TILE : (k + 1) * TILE]
+        v = w[at + k]
+        for n in range(TILE):
+            row[n] += v * x[n]
+
+
+@careful_part
+def add_first_products(y, z1, z2, s, x4, w, n_in, n_out):
+    """Rows y += wᵀ relu((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
+    for i in range(0, n_in, 4):
+        units = min(4, n_in - i)
+        a = z1[i * TILE : (i + units) * TILE]
+        b = z2[i * TILE : (i + units) * TILE]
+        for n in range(units * TILE):
+            z = (1.0 - s) * a[n] + s * b[n]
+            x4[n] = 0.0 if z < 0.0 else z
+        if units == 4:
+            add_block(y, x4, w, i * n_out, n_out)
+        else:
+            for j in range(units):
+                add_row(y, x4[j * TILE : (j + 1) * TILE], w, (i + j) * n_out, n_out)
 
 
 @careful_part
@@ -314,19 +350,10 @@ def add_products(y, x, w, n_in, n_out, sparse):
     """
     for i in range(0, n_in - n_in % 4, 4):
         x4 = x[i * TILE : (i + 4) * TILE]
-        if sparse and is_zero(x4):
-            continue
-        for k in range(0, n_out - n_out % 5, 5):
-            add_twenty(y[k * TILE : (k + 5) * TILE], x4, w, i * n_out + k, n_out)
-        for k in range(n_out - n_out % 5, n_out):
-            add_four(y[k * TILE : (k + 1) * TILE], x4, w, i * n_out + k, n_out)
+        if not sparse or not is_zero(x4):
+            add_block(y, x4, w, i * n_out, n_out)
     for i in range(n_in - n_in % 4, n_in):
-        x1 = x[i * TILE : (i + 1) * TILE]
-        for k in range(n_out):
-            y1 = y[k * TILE : (k + 1) * TILE]
-            v = w[i * n_out + k]
-            for n in range(TILE):
-                y1[n] += v * x1[n]
+        add_row(y, x[i * TILE : (i + 1) * TILE], w, i * n_out, n_out)
 
 
 @careful_part
@@ -415,17 +442,16 @@ def gammas(
             s = t[q]
             for p in range(layers[0, 3] + layers[0, 1], theta.size):
                 theta[p] = (1.0 - s) * theta1[p] + s * theta2[p]
-            x = planes[0]
-            for n in range(z1.size):
-                z = (1.0 - s) * z1[n] + s * z2[n]
-                x[n] = 0.0 if z < 0.0 else z
             for layer in range(1, layers.shape[0]):
                 n_in, n_out = layers[layer, 0], layers[layer, 1]
                 x = planes[(layer + 1) % 2]
                 y = planes[layer % 2]
                 fill(y, theta[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
                 w = theta[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
-                add_products(y, x, w, n_in, n_out, False)
+                if layer == 1:
+                    add_first_products(y, z1, z2, s, x, w, n_in, n_out)
+                else:
+                    add_products(y, x, w, n_in, n_out, False)
                 if layer < layers.shape[0] - 1:
                     for n in range(n_out * TILE):
                         y[n] = 0.0 if y[n] < 0.0 else y[n]
