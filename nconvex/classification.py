@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 
@@ -97,6 +98,11 @@ class Classification(Problem):
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
         self._memory: OrderedDict[bytes, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def first_kernel(self) -> Any:
+        """The kernel that training needs first, for `jit.is_compiled`."""
+        return wide.descend
 
     def loss(self, theta: np.ndarray) -> float:
         """The metric on the test set, for θ (P,)."""

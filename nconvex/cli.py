@@ -54,7 +54,6 @@ class Experiment:
         title: One line that names it.
         settings: What it was made from, for the result.
         draw: Makes the figure of a string.
-        kernel: The first one that is needed, to tell whether it must be compiled.
         L0: The threshold where none is given.
         measure: What the threshold limits, in a word.
         data: One line that names the data, where there is a choice.
@@ -64,7 +63,6 @@ class Experiment:
     title: str
     settings: dict[str, Any]
     draw: Callable[[String], Figure]
-    kernel: Any
     L0: float
     measure: str = "loss"
     data: str = ""
@@ -187,7 +185,7 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
             progress.line(_describe_training(len(trainings), training, experiment.measure))
         progress.live("searching for a path" if len(trainings) == 2 else "training network 2 of 2")
 
-    if not is_compiled(experiment.kernel):
+    if not is_compiled(experiment.problem.first_kernel):
         progress.line(
             "compiling the kernels, about 10 seconds (kept for later runs if a folder is writable)"
         )

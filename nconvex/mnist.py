@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nconvex import cli, digits, wide
+from nconvex import cli, digits
 from nconvex.classification import METRICS, Classification
 from nconvex.definitions import NconvexError, RMSProp, require_integer, require_positive
 from nconvex.dss import String
@@ -198,7 +198,6 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
             "initialisation": model.initialisation,
         },
         draw,
-        wide.descend,
         L0[args.metric],
         args.metric,
         data.name,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import comb, prod
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from nconvex import certify, enclosure, kernels, rounding
+from nconvex import (
+    certify,
+    enclosure,
+    enclosure_1_4_4_1,
+    kernels,
+    kernels_1_4_4_1,
+    rounding,
+)
 from nconvex.curve import interpolate
 from nconvex.definitions import Descent, NconvexError, Peak, RMSProp, require_theta
 from nconvex.landscape import descent_status
@@ -60,6 +69,10 @@ class Problem:
         self.rmsprop = RMSProp() if rmsprop is None else rmsprop
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
+        self._kernels: ModuleType = kernels
+        self._enclosure: ModuleType = enclosure
+        if model == MLP((1, 4, 4, 1)):  # the draft's network has kernels of its own
+            self._kernels, self._enclosure = kernels_1_4_4_1, enclosure_1_4_4_1
         self._layers = model.layers
         self._n_parameters = model.n_parameters
         self._loss = kernels.LOSSES[loss]
@@ -69,6 +82,11 @@ class Problem:
         # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
         order = np.argsort(self.X_test[:, 0], kind="stable")
         self._sorted_test = _units_major(self.X_test[order]), _units_major(self.y_test[order])
+
+    @property
+    def first_kernel(self) -> Any:
+        """The kernel that training needs first, for `jit.is_compiled`."""
+        return self._kernels.rmsprop
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start θ, (P,); see `MLP`."""
@@ -83,7 +101,7 @@ class Problem:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
         theta = require_theta("theta", theta, self._n_parameters)
         gradient = _aligned(theta.size)
-        loss = kernels.loss_and_gradient(
+        loss = self._kernels.loss_and_gradient(
             theta, self._layers, self._loss, *self._train, *self._work(), gradient
         )
         return float(loss), gradient
@@ -102,7 +120,7 @@ class Problem:
         step = 0
         while True:
             last_step = min(step + chunk, settings.budget)
-            step, loss = kernels.rmsprop(
+            step, loss = self._kernels.rmsprop(
                 theta,
                 mean_square,
                 self._layers,
@@ -169,7 +187,7 @@ class Problem:
 
     def _losses(self, thetas: np.ndarray) -> np.ndarray:
         losses = np.empty(len(thetas))
-        kernels.mean_losses(
+        self._kernels.mean_losses(
             np.ascontiguousarray(thetas),
             self._layers,
             self._loss,
@@ -213,9 +231,10 @@ class Segment:
         sizes = problem.model.sizes
         depth = len(sizes) - 1
         degree = 2 * depth if problem.loss_name == "mse" else depth
-        rows = sizes[0] + sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
-        fits = 8 * rows * enclosure.TILE <= enclosure.ROOM
-        tile = enclosure.TILE if fits else enclosure.SHORT_TILE
+        bounds = problem._enclosure
+        rows = bounds.FIRST + sizes[0] + sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
+        fits = 8 * rows * bounds.TILE <= bounds.ROOM
+        tile = bounds.TILE if fits else bounds.SHORT_TILE
         widest = max(sizes)
         X, Y = problem._sorted_test
         theta1 = require_theta("theta1", theta1, problem._n_parameters)
@@ -241,6 +260,7 @@ class Segment:
         lists = np.empty(2 * enclosure.STACK * samples + 1, dtype=np.int32)
         lists[:samples] = np.arange(samples)
         self._ends = theta1, theta2
+        self._bracket = bounds.bracket
         self._arguments = (
             problem._layers,
             problem._loss,
@@ -252,7 +272,7 @@ class Segment:
             kept,
             spans,
             lists,
-            _aligned(enclosure.FIRST + rows, tile),
+            _aligned(rows, tile),
             np.empty(2 * widest + 4),
             np.empty(2 * widest + 4, dtype=np.int64),
             np.empty(sum(sizes), dtype=np.int64),
@@ -265,9 +285,7 @@ class Segment:
 
     def tighten(self, L0: float, gap: float, splits: int) -> bool:
         """Halve at most `splits` intervals; tell whether L₀ and gap are settled: see `bracket`."""
-        return bool(
-            enclosure.bracket(*self._ends, L0, gap, self.rounding, splits, *self._arguments)
-        )
+        return bool(self._bracket(*self._ends, L0, gap, self.rounding, splits, *self._arguments))
 
     @property
     def peak(self) -> Peak:

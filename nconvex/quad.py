@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from nconvex import cli, kernels
+from nconvex import cli
 from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
 from nconvex.dss import String
@@ -153,7 +153,6 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
             "initialisation": model.initialisation,
         },
         draw,
-        kernels.rmsprop,
         L0,
     )
 

@@ -18,6 +18,9 @@ ORDER = (
     "jit",
     "kernels",
     "enclosure",
+    "specialise",
+    "kernels_1_4_4_1",
+    "enclosure_1_4_4_1",
     "wide",
     "rounding",
     "model",
@@ -64,6 +67,9 @@ FORBIDDEN = {
     "digits": {"model", "kernels", "problem"},
     "plots": {"train", "experiment", "cli"},
 }
+
+
+KERNELS = ("kernels", "kernels_1_4_4_1", "enclosure", "enclosure_1_4_4_1", "wide", "rounding")
 
 
 def imports(path):
@@ -120,7 +126,7 @@ def test_the_package_loads_neither_matplotlib_nor_argparse():
     assert run.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize("module", ["kernels", "enclosure", "wide", "rounding"])
+@pytest.mark.parametrize("module", KERNELS)
 def test_a_kernel_calls_only_kernels_of_its_own_file(module):
     # numba's cache would run a stale copy of a callee that was edited in another file
     assert imports(PACKAGE / f"{module}.py") <= {"math", "numpy", "nconvex.jit"}

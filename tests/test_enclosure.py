@@ -199,7 +199,7 @@ def test_brackets_close(activation, loss):
 
 
 def test_many_tiles_give_the_bracket_of_one(monkeypatch):
-    problem, theta1, theta2 = make(0, (1, 4, 4, 1), "relu", "mse", samples=1000)
+    problem, theta1, theta2 = make(0, (1, 5, 4, 1), "relu", "mse", samples=1000)
     whole = problem.bracket(theta1, theta2)
     monkeypatch.setattr(enclosure, "ROOM", 0)
     monkeypatch.setattr(enclosure, "SHORT_TILE", 56)

@@ -1,0 +1,358 @@
+"""Write kernels for one network: the generic ones with their inner passes in straight-line code.
+
+    python -m nconvex.specialise
+
+A pass over samples that works on many units at once, with every weight a local variable and every
+row at a fixed place, is about twice as fast as passes over one unit each, whose number is known
+only at run time. This module takes `kernels` and `enclosure`, replaces `mean_loss` and `enclose` by
+such code for the draft's network (ReLU, with biases, a linear output), and writes the results,
+modules like any other: they are read, tested and cached like them. Everything around the
+straight-line code, descent, γ, branch and bound, is the same text.
+
+A test holds the written files to what is written anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+from nconvex import enclosure, kernels
+
+SIZES = (1, 4, 4, 1)
+FOLDER = Path(__file__).parent
+
+#: Samples a tile of `mean_loss`: all of its rows fit the first-level cache.
+TILE = 256
+
+UNUSED = {
+    "kernels": {"set_one", "set_four", "add_one", "add_four", "combine", "dot", "dot_four", "total"}
+    | {"activate", "activate_backward", "forward", "backward"},
+    "enclosure": {"combine", "activate", "exponential", "enclose_relu", "put_line"}
+    | {"enclose_smooth"},
+}
+
+
+def main() -> None:
+    """Write the modules."""
+    for name, text in modules().items():
+        (FOLDER / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+def modules() -> dict[str, str]:
+    """Return the specialised modules' sources by name."""
+    suffix = "_".join(map(str, SIZES))
+    return {
+        f"kernels_{suffix}": _rewritten(kernels, "mean_loss", mean_loss(SIZES)),
+        f"enclosure_{suffix}": _rewritten(enclosure, "enclose", enclose(SIZES)),
+    }
+
+
+def _rewritten(original: ModuleType, name: str, code: list[str]) -> str:
+    """Return a module's source with one function replaced and those without a use left out."""
+    assert original.__file__ is not None
+    module = original.__name__.split(".")[-1]
+    source = Path(original.__file__).read_text(encoding="utf-8")
+    tree, lines = ast.parse(source), source.splitlines()
+    docstring, *body = tree.body
+    what = "-".join(map(str, SIZES))
+    kept = [
+        f'"""`{module}` for a {what} ReLU network with biases. Written by `specialise`: edit that.',
+        "",
+        f"All but `{name}` is `{module}`'s own text; names and shapes are explained there.",
+        '"""',
+    ]
+    end = docstring.end_lineno or 0
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            start = min(decorator.lineno for decorator in node.decorator_list) - 1
+            if node.name == name or node.name in UNUSED[module]:
+                kept += [*_without_headings(lines[end:start]), "", ""]
+                kept += code if node.name == name else []
+                end = node.end_lineno or 0
+    text = "\n".join(kept + lines[end:])
+    return re.sub(r"\n{4,}", "\n\n\n", text).rstrip("\n") + "\n"
+
+
+def _without_headings(lines: list[str]) -> list[str]:
+    """Leave out comments between functions: they speak of what is gone."""
+    while lines and (not lines[-1] or lines[-1].startswith("# ")):
+        lines = lines[:-1]
+    return lines
+
+
+def mean_loss(sizes: tuple[int, ...]) -> list[str]:
+    """The straight-line `mean_loss`, as lines."""
+    names = Names(sizes)
+    depth = len(sizes) - 1
+    code = [
+        "@part",
+        "def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):",
+        f'    """As in `kernels`, for {"-".join(map(str, sizes))} and ReLU, with biases."""',
+        "    samples = X.shape[1]",
+        "    rows = activations.ravel()",
+        "    result = 0.0",
+        "    for p in range(gradient.size):",
+        "        gradient[p] = 0.0",
+        *names.unpack(),
+        f"    for start in range(0, samples, {TILE}):",
+        f"        count = {TILE} if samples - start > {TILE} else samples - start",
+        *[f"        x{i} = X[{i}][start : start + count]" for i in range(sizes[0])],
+    ]
+    code += ["        if gradient.size > 0:"]
+    for layer in range(1, depth + 1):
+        code += _forward(names, range(layer, layer + 1), store=True)
+    code += ["        else:", *_forward(names, range(1, depth + 1), store=False)]
+    for k in range(sizes[-1]):
+        out, slope = names.row("a", depth, k), names.row("d", depth, k)
+        code += [
+            "        result += residual_loss(",
+            f"            rows[{out} : {out} + count],",
+            f"            Y[{k}][start : start + count],",
+            f"            rows[{slope} : {slope} + count],",
+            "            loss,",
+            "        )",
+        ]
+    code += ["        if gradient.size == 0:", "            continue"]
+    for layer in range(depth, 0, -1):
+        code += _backward(names, layer)
+    return [
+        *code,
+        "    for p in range(gradient.size):",
+        "        gradient[p] /= samples",
+        "    return result / samples",
+    ]
+
+
+def enclose(sizes: tuple[int, ...]) -> list[str]:
+    """The straight-line `enclose`, as lines; every row is at a fixed place."""
+    tile = enclosure.TILE
+    depth = len(sizes) - 1
+    names = Names(sizes)
+    code = [
+        "@part",
+        "def enclose(",
+        "    theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known",
+        "):",
+        f'    """As in `enclosure`, for {"-".join(map(str, sizes))} and ReLU, with biases."""',
+        "    count = members.size",
+        "    flat = rows.ravel()",
+    ]
+    for i in range(sizes[0]):
+        row = (enclosure.FIRST + i) * tile
+        code += [
+            "    for n in range(count):",
+            f"        flat[{row} + n] = X[{i}, members[n]]",
+            "    for n in range(count, width):",
+            f"        flat[{row} + n] = flat[{row} + count - 1]",
+        ]
+    code += ["    if rise == 0:", *_indented(names.unpack("theta_a")), *_point(sizes, tile)]
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
+        for k in range(n_out):
+            for i in range(n_in):
+                code += _shares(f"{i}{k}", names.weight(layer, i, k), layer)
+                if layer > 1:
+                    code += [
+                        f"    m_{i}{k} = max(abs(theta_a[{names.weight(layer, i, k)}]), "
+                        f"abs(theta_b[{names.weight(layer, i, k)}]))"
+                    ]
+            code += _shares(f"b{k}", names.weight(layer, n_in, k), layer)
+            code += _enclose_unit(sizes, layer, k, relu=layer < depth)
+    return [*code, f"    return {_unit(sizes, depth, 0, 1)}"]
+
+
+def _unit(sizes: tuple[int, ...], layer: int, unit: int, rise: int) -> int:
+    """A unit's first row, as `enclosure.enclose` lays them out."""
+    row = enclosure.FIRST + (0 if layer == 0 else sizes[0])
+    for below in range(1, layer):
+        row += sizes[below] * (rise * below + 2)
+    return row + unit * (1 if layer == 0 else rise * layer + 2)
+
+
+def _shares(name: str, place: int, degree: int) -> list[str]:
+    """Both ends' shares of a parameter in each coefficient."""
+    code = []
+    for k in range(degree + 1):
+        share = f"{k} / {degree}"
+        if k < degree:
+            left = f"theta_a[{place}]"
+            code.append(f"    u_{name}_{k} = " + (f"(1.0 - {share}) * {left}" if k else left))
+        if k > 0:
+            right = f"theta_b[{place}]"
+            code.append(f"    v_{name}_{k} = " + (f"({share}) * {right}" if k < degree else right))
+    return code
+
+
+def _enclose_unit(sizes: tuple[int, ...], layer: int, unit: int, relu: bool) -> list[str]:
+    tile = enclosure.TILE
+    inputs = range(sizes[layer - 1])
+    first = _unit(sizes, layer, unit, 1)
+
+    def below(i: int, k: int) -> str:
+        return f"flat[{(_unit(sizes, layer - 1, i, 1) + k) * tile} + n]"
+
+    def coefficient(k: int) -> str:
+        bias = [f"u_b{unit}_{k}"] * (k < layer) + [f"v_b{unit}_{k}"] * (k > 0)
+        terms = [f"({bias[0]} + {bias[1]})" if len(bias) == 2 else bias[0]]
+        for i in inputs:
+            terms += [f"u_{i}{unit}_{k} * x{i}_{k}"] * (k < layer)
+            terms += [f"v_{i}{unit}_{k} * x{i}_{k - 1}"] * (k > 0)
+        return " + ".join(terms)
+
+    code = []
+    groups = [range(layer + 2)] if relu else [range(2), range(2, layer + 2)]
+    for group in groups:  # an output's coefficients are too many for one pass
+        code.append("    for n in range(width):")
+        needed = sorted({j for k in group for j in (k - 1, k) if 0 <= j < layer and k <= layer})
+        code += [f"        x{i}_{j} = {below(i, j)}" for i in inputs for j in needed]
+        for k in group:
+            if k <= layer:
+                code.append(f"        c{k} = {coefficient(k)}")
+            else:
+                terms = " + ".join(f"m_{i}{unit} * {below(i, layer)}" for i in inputs)
+                code.append(f"        radius = {terms if layer > 1 else '0.0'}")
+        if relu:
+            code += ["        lo = c0", "        hi = c0"]
+            for k in range(1, layer + 1):
+                code.append(f"        lo = c{k} if c{k} < lo else lo")
+                code.append(f"        hi = c{k} if c{k} > hi else hi")
+            code.append("        slope, shift = relu_line(lo - radius, hi + radius)")
+        for k in group:
+            value = f"c{k}" if k <= layer else "radius"
+            value = f"slope * {value} + shift" if relu else value
+            code.append(f"        flat[{(first + k) * tile} + n] = {value}")
+    return code
+
+
+def _point(sizes: tuple[int, ...], tile: int) -> list[str]:
+    depth = len(sizes) - 1
+    out = [_unit(sizes, depth, k, 0) for k in range(sizes[-1])]
+    code = ["        for n in range(width):"]
+    code += [
+        f"            a0_{i} = flat[{(enclosure.FIRST + i) * tile} + n]" for i in range(sizes[0])
+    ]
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
+        for k in range(n_out):
+            terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in range(n_in))
+            code.append(f"            z = b{layer}_{k}{terms}")
+            if layer < depth:
+                code.append(f"            a{layer}_{k} = 0.0 if z < 0.0 else z")
+            else:
+                code.append(f"            flat[{out[k] * tile} + n] = z")
+                code.append(f"            flat[{(out[k] + 1) * tile} + n] = 0.0")
+    return [*code, f"        return {out[0]}"]
+
+
+def _indented(code: list[str]) -> list[str]:
+    return ["    " + line for line in code]
+
+
+class Names:
+    """Where things are: weights in θ, rows of activations (a) and of derivatives (d)."""
+
+    def __init__(self, sizes: tuple[int, ...]):
+        self.sizes = sizes
+        self._rows: dict[tuple[str, int, int], int] = {}
+        for kind in "ad":
+            for layer, size in enumerate(sizes[1:], 1):
+                for unit in range(size):
+                    self._rows[kind, layer, unit] = TILE * len(self._rows)
+        self.offsets = [0]
+        for n_in, n_out in pairwise(sizes):
+            self.offsets.append(self.offsets[-1] + (n_in + 1) * n_out)
+
+    def row(self, kind: str, layer: int, unit: int) -> int:
+        """Where a row begins."""
+        return self._rows[kind, layer, unit]
+
+    def weight(self, layer: int, i: int, k: int) -> int:
+        """Where in θ the weight from input i to unit k lies; i = n_in for the bias."""
+        return self.offsets[layer - 1] + i * self.sizes[layer] + k
+
+    def unpack(self, theta: str = "theta") -> list[str]:
+        """Make every parameter a local variable."""
+        code = []
+        for layer, (n_in, n_out) in enumerate(pairwise(self.sizes), 1):
+            for k in range(n_out):
+                for i in range(n_in):
+                    code.append(f"    w{layer}_{i}{k} = {theta}[{self.weight(layer, i, k)}]")
+                code.append(f"    b{layer}_{k} = {theta}[{self.weight(layer, n_in, k)}]")
+        return code
+
+    def load(self, kind: str, layer: int, unit: int) -> str:
+        """Read one sample of a row."""
+        return f"x{unit}[n]" if layer == 0 else f"rows[{self.row(kind, layer, unit)} + n]"
+
+
+def _forward(names: Names, layers: range, store: bool) -> list[str]:
+    """Some layers in one pass; hidden activations are stored for a gradient only."""
+    depth = len(names.sizes) - 1
+    below = layers[0] - 1
+    code = ["            for n in range(count):"]
+    code += [
+        f"                a{below}_{i} = {names.load('a', below, i)}"
+        for i in range(names.sizes[below])
+    ]
+    for layer in layers:
+        for k in range(names.sizes[layer]):
+            inputs = range(names.sizes[layer - 1])
+            terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in inputs)
+            code.append(f"                z = b{layer}_{k}{terms}")
+            if layer < depth:
+                code.append(f"                a{layer}_{k} = 0.0 if z < 0.0 else z")
+            if store or layer == depth:
+                value = "z" if layer == depth else f"a{layer}_{k}"
+                code.append(f"                rows[{names.row('a', layer, k)} + n] = {value}")
+    return code
+
+
+def _backward(names: Names, layer: int) -> list[str]:
+    """Gradients of a layer's weights, and the derivatives below it; the first layer's with them."""
+    n_in, n_out = names.sizes[layer - 1 : layer + 1]
+    if layer == 1:
+        return []  # summed with the derivatives of the layer above
+    code = []
+    for first in range(0, n_out, 2):  # more sums than ten at a time would not stay in registers
+        outputs = range(first, min(first + 2, n_out))
+        code += [f"        s{i}{k} = 0.0" for k in outputs for i in range(n_in)]
+        code += [f"        t{k} = 0.0" for k in outputs]
+        code.append("        for n in range(count):")
+        code += [f"            a{i} = {names.load('a', layer - 1, i)}" for i in range(n_in)]
+        for k in outputs:
+            code.append(f"            d{k} = {names.load('d', layer, k)}")
+            code += [f"            s{i}{k} += d{k} * a{i}" for i in range(n_in)]
+            code.append(f"            t{k} += d{k}")
+        for k in outputs:
+            code += [
+                f"        gradient[{names.weight(layer, i, k)}] += s{i}{k}" for i in range(n_in)
+            ]
+            code.append(f"        gradient[{names.weight(layer, n_in, k)}] += t{k}")
+    below = names.sizes[layer - 2] if layer == 2 else 0
+    if layer == 2:
+        code += [f"        s{j}{i} = 0.0" for i in range(n_in) for j in range(below)]
+        code += [f"        t{i} = 0.0" for i in range(n_in)]
+    code.append("        for n in range(count):")
+    code += [f"            d{k} = {names.load('d', layer, k)}" for k in range(n_out)]
+    if layer == 2:
+        code += [f"            y{j} = x{j}[n]" for j in range(below)]
+    for i in range(n_in):
+        terms = " + ".join(f"w{layer}_{i}{k} * d{k}" for k in range(n_out))
+        code.append(f"            e{i} = {terms}")
+        code.append(f"            e{i} = 0.0 if {names.load('a', layer - 1, i)} <= 0.0 else e{i}")
+        if layer == 2:
+            code += [f"            s{j}{i} += e{i} * y{j}" for j in range(below)]
+            code.append(f"            t{i} += e{i}")
+        else:
+            code.append(f"            {names.load('d', layer - 1, i)} = e{i}")
+    if layer == 2:
+        for i in range(n_in):
+            code += [f"        gradient[{names.weight(1, j, i)}] += s{j}{i}" for j in range(below)]
+            code.append(f"        gradient[{names.weight(1, below, i)}] += t{i}")
+    return code
+
+
+if __name__ == "__main__":
+    main()
