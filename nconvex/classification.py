@@ -111,14 +111,17 @@ class Classification(Problem):
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean cross-entropy on the **training** set and its gradient, (P,), in float32."""
         theta = require_theta("theta", theta, self._n_parameters)
-        gradient = np.empty(theta.size, dtype=np.float32)
+        w = self._transposed(theta).astype(np.float32)
+        gradient = np.empty_like(w)
         loss = wide.gradient_of(
-            self._transposed(theta).astype(np.float32),
+            w,
+            self._first(w),
             self._layers,
             *self._examples,
             np.arange(len(self.X)),
             *self._descent_work(),
             gradient,
+            self._first(gradient),
         )
         return float(loss), self._restored(gradient.astype(np.float64))
 
@@ -143,6 +146,7 @@ class Classification(Problem):
             before = step
             step, reached = wide.descend(
                 w,
+                self._first(w),
                 mean_square,
                 self._layers,
                 self.metric == "error",
@@ -159,6 +163,7 @@ class Classification(Problem):
                 settings.budget,
                 *work,
                 gradient,
+                self._first(gradient),
             )
             taken += step - before
             if reached > wanted and step < settings.budget:
@@ -258,6 +263,11 @@ class Classification(Problem):
                 wrong[part],
             )
         return losses, wrong
+
+    def _first(self, w: np.ndarray) -> np.ndarray:
+        """The first layer's weights, (n_in, h), as a view of a flat vector."""
+        n_in, h = self.model.sizes[:2]
+        return w[: n_in * h].reshape(n_in, h)
 
     def _descent_work(self) -> tuple[np.ndarray, np.ndarray]:
         units = self.model.sizes[1:]

@@ -67,6 +67,28 @@ def add_scaled(y, w, x):
 
 
 @part
+def add_four_scaled(y, w0, w1, w2, w3, x0, x1, x2, x3):
+    """y += w0 x0 + w1 x1 + w2 x2 + w3 x3: y is loaded and stored once."""
+    for k in range(y.size):
+        y[k] = y[k] + w0 * x0[k] + w1 * x1[k] + w2 * x2[k] + w3 * x3[k]
+
+
+@part
+def add_pixels(z, w, indices, values, first, last):
+    """z += sum over the pixels p of values[p] w[indices[p]], four a pass."""
+    p = first
+    while p + 4 <= last:
+        add_four_scaled(
+            z, values[p], values[p + 1], values[p + 2], values[p + 3],
+            w[indices[p]], w[indices[p + 1]], w[indices[p + 2]], w[indices[p + 3]],
+        )  # fmt: skip
+        p += 4
+    while p < last:
+        add_scaled(z, values[p], w[indices[p]])
+        p += 1
+
+
+@part
 def dot(x, y):
     """Sum of x y."""
     result = np.float32(0.0)
@@ -76,16 +98,14 @@ def dot(x, y):
 
 
 @part
-def forward(w, layers, starts, indices, values, sample, activations):
+def forward(w, first, layers, starts, indices, values, sample, activations):
     """Run one sample through the network; returns where in `activations` its logits begin."""
     n_out = layers[0, 1]
     z = activations[:n_out]
     biases = layers[0, 3]
     for k in range(n_out):
         z[k] = w[biases + k]
-    for p in range(starts[sample], starts[sample + 1]):
-        row = layers[0, 2] + indices[p] * n_out
-        add_scaled(z, values[p], w[row : row + n_out])
+    add_pixels(z, first, indices, values, starts[sample], starts[sample + 1])
     begin = 0
     for layer in range(1, layers.shape[0]):
         n_in, n_out = layers[layer, 0], layers[layer, 1]
@@ -128,7 +148,10 @@ def is_wrong(logits, label):
 
 
 @part
-def backward(w, layers, starts, indices, values, sample, activations, logits, deltas, gradient):
+def backward(
+    w, layers, starts, indices, values, sample, activations, logits, deltas, gradient,
+    first_gradient,
+):  # fmt: skip
     """Add one sample's share to the gradient; deltas[0] holds dL/dlogits on entry.
 
     With d = dL/dz: dL/dW_ik = d_k a_i, dL/db_k = d_k, dL/da_i = sum_k W_ik d_k, relu' = [a > 0].
@@ -156,20 +179,27 @@ def backward(w, layers, starts, indices, values, sample, activations, logits, de
     biases = layers[0, 3]
     add_scaled(gradient[biases : biases + n_out], np.float32(1.0), d)
     for p in range(starts[sample], starts[sample + 1]):
-        row = layers[0, 2] + indices[p] * n_out
-        add_scaled(gradient[row : row + n_out], values[p], d)
+        i = indices[p]
+        v = values[p]
+        for k in range(n_out):
+            first_gradient[i, k] += v * d[k]
 
 
 @kernel
 def gradient_of(
-    w, layers, starts, indices, values, labels, batch, activations, deltas, gradient
+    w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
+    first_gradient,
 ):  # fmt: skip
-    """The mean loss of a batch of samples, with its gradient in `gradient`."""
+    """The mean loss of a batch of samples, with its gradient in `gradient`.
+
+    ``first``, ``first_gradient`` (n_in, h): views of the first layer's weights in ``w`` and of
+    their derivatives in ``gradient``.
+    """
     for p in range(gradient.size):
         gradient[p] = np.float32(0.0)
     total = 0.0
     for sample in batch:
-        logits = forward(w, layers, starts, indices, values, sample, activations)
+        logits = forward(w, first, layers, starts, indices, values, sample, activations)
         n_out = layers[-1, 1]
         total += cross_entropy(
             activations[logits : logits + n_out], labels[sample], deltas[0][:n_out]
@@ -182,11 +212,11 @@ def gradient_of(
 
 @kernel
 def descend(
-    w, mean_square, layers, count_errors, target,
+    w, first, mean_square, layers, count_errors, target,
     starts, indices, values, labels,
     test_starts, test_indices, test_values, test_labels,
     order, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
-    activations, deltas, gradient,
+    activations, deltas, gradient, first_gradient,
 ):  # fmt: skip
     """RMSProp on minibatches; returns the steps done and the test metric.
 
@@ -208,7 +238,7 @@ def descend(
             reached = 0.0
             for sample in range(samples):
                 logits = forward(
-                    w, layers, test_starts, test_indices, test_values, sample, activations
+                    w, first, layers, test_starts, test_indices, test_values, sample, activations
                 )
                 row = activations[logits : logits + n_out]
                 if count_errors:
@@ -221,11 +251,12 @@ def descend(
         for p in range(gradient.size):
             gradient[p] = np.float32(0.0)
         for sample in order[taken]:
-            logits = forward(w, layers, starts, indices, values, sample, activations)
+            logits = forward(w, first, layers, starts, indices, values, sample, activations)
             cross_entropy(activations[logits : logits + n_out], labels[sample], deltas[0][:n_out])
             backward(
-                w, layers, starts, indices, values, sample, activations, logits, deltas, gradient
-            )
+                w, layers, starts, indices, values, sample, activations, logits, deltas, gradient,
+                first_gradient,
+            )  # fmt: skip
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
         keep = np.float32(decay)
@@ -243,25 +274,22 @@ def descend(
 # -- The first layer, once for each model ---------------------------------------------------------
 
 
-@careful_kernel
+@kernel
 def first_layer(weights, biases, starts, indices, values, members, row, tiles):
-    """Pre-activations of the first layer, in tiles.
+    """Pre-activations of the first layer, in tiles, summed over the pixels in any order.
 
-    ``weights`` (n_in, h), ``biases`` (h,), ``members`` (T, TILE) samples of each tile,
-    ``row`` (h,) workspace, ``tiles`` (T, h TILE).
+    ``weights`` (n_in, h), ``biases`` (h,), ``members`` (T, TILE) samples of each tile, ``row``
+    (h,) workspace, ``tiles`` (T, h TILE).
     """
     for tile in range(members.shape[0]):
+        out = tiles[tile]
         for n in range(TILE):
             sample = members[tile, n]
             for k in range(row.size):
                 row[k] = biases[k]
-            for p in range(starts[sample], starts[sample + 1]):
-                x = np.float64(values[p])
-                w = weights[indices[p]]
-                for k in range(row.size):
-                    row[k] += x * w[k]
+            add_pixels(row, weights, indices, values, starts[sample], starts[sample + 1])
             for k in range(row.size):
-                tiles[tile, k * TILE + n] = row[k]
+                out[k * TILE + n] = row[k]
 
 
 # -- Sums over a layer's units, for a tile --------------------------------------------------------
