@@ -204,7 +204,10 @@ def gradient_of(
         total += cross_entropy(
             activations[logits : logits + n_out], labels[sample], deltas[0][:n_out]
         )
-        backward(w, layers, starts, indices, values, sample, activations, logits, deltas, gradient)
+        backward(
+            w, layers, starts, indices, values, sample, activations, logits, deltas, gradient,
+            first_gradient,
+        )  # fmt: skip
     for p in range(gradient.size):
         gradient[p] /= np.float32(batch.size)
     return total / batch.size
