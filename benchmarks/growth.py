@@ -1,0 +1,113 @@
+"""How the cost grows: time against samples, width, depth, beads and workers, with exponents.
+
+    python benchmarks/growth.py [--short]
+
+Each curve changes one number and keeps the others: 1-4-4-1 with ReLU, N = 1000. The exponent is the
+slope of log time over log number, fitted to the upper half of each curve, where constant costs no
+longer matter. Writes growth.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import nconvex as nc
+
+
+def best(work: Callable[[], object], repeats: int = 5) -> float:
+    """Time the fastest of several calls, after one that compiles."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def gradient_and_bracket(model: nc.MLP, samples: int) -> tuple[float, float]:
+    """Time one gradient, and one certified segment between two random networks."""
+    problem = nc.quad.problem(0, model=model, samples=samples)
+    rng = np.random.default_rng(0)
+    a, b = problem.initial(rng), problem.initial(rng)
+    return best(lambda: problem.loss_and_gradient(a), 20), best(lambda: problem.bracket(a, b))
+
+
+def exponent(x: list[float], y: list[float]) -> float:
+    """Slope of log y over log x on the upper half."""
+    half = len(x) // 2
+    return float(np.polyfit(np.log(x[half:]), np.log(y[half:]), 1)[0])
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="few points, for errors")
+    short = parser.parse_args().short
+    curves: dict[str, tuple[list[float], dict[str, list[float]]]] = {}
+    for name, numbers, model, samples in (
+        ("samples N", [250, 1000, 4000, 16000, 64000], lambda n: nc.MLP((1, 4, 4, 1)), lambda n: n),
+        ("width h of 1-h-h-1", [4, 8, 16, 32, 64], lambda n: nc.MLP((1, n, n, 1)), lambda n: 1000),
+        ("hidden layers of 8", [1, 2, 3, 4, 5], lambda n: nc.MLP((1, *[8] * n, 1)), lambda n: 1000),
+    ):
+        numbers = numbers[:3] if short else numbers
+        rows = [gradient_and_bracket(model(n), samples(n)) for n in numbers]
+        gradients, brackets = zip(*rows, strict=True)
+        curves[name] = (
+            [float(n) for n in numbers],
+            {"gradient": list(gradients), "certified segment": list(brackets)},
+        )
+    problem = nc.quad.problem(0)
+    beads, search = [], []
+    for L0 in (3e-3, 1e-3, 3e-4) if short else (1e-2, 3e-3, 1e-3, 6e-4, 3e-4):
+        pairs = [nc.run_pair(problem, L0, seed=seed) for seed in range(3 if short else 20)]
+        strings = [pair.string for pair in pairs if pair.string is not None]
+        beads.append(float(np.mean([string.n_beads for string in strings])))
+
+        def connect(strings: list[nc.String] = strings, L0: float = L0) -> None:
+            for string in strings:
+                nc.connect(problem, string.beads[0], string.beads[-1], L0, seed=string.seed)
+
+        search.append(best(connect, 3) / len(strings))
+    curves["beads of a string"] = (beads, {"search, certificate included": search})
+    starts = [problem.initial(np.random.default_rng(k)) for k in range(8 if short else 64)]
+    descending = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=500, check_every=500))
+    workers, together = [1.0, 2.0], []
+    for count in (1, 2):
+        with ThreadPoolExecutor(count) as pool:
+
+            def run(pool: ThreadPoolExecutor = pool) -> None:
+                def descend(theta: np.ndarray) -> nc.Descent:
+                    return descending.descend(theta, 1e-30, np.random.default_rng(0))
+
+                list(pool.map(descend, starts))
+
+            together.append(best(run, 3))
+    curves["workers (threads)"] = (workers, {f"{len(starts)} models x 500 steps": together})
+
+    figure = Figure(figsize=(15, 3.4), layout="constrained")
+    for axes, (name, (x, lines)) in zip(
+        figure.subplots(1, len(curves)), curves.items(), strict=True
+    ):
+        for (label, y), colour, marker in zip(
+            lines.items(), ("#0072B2", "#D55E00"), "os", strict=False
+        ):
+            power = exponent(x, y) if len(x) > 2 else float(np.log2(y[1] / y[0]))
+            axes.loglog(x, y, color=colour, marker=marker, ms=4, label=f"{label}: {power:.2f}")
+            values = ", ".join(f"{a:g}: {1e3 * b:.3g} ms" for a, b in zip(x, y, strict=True))
+            print(f"{name}, {label}: exponent {power:.2f} ({values})")
+        axes.set(xlabel=name, ylabel="seconds")
+        axes.legend(frameon=False, fontsize=8, title="exponent", title_fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig("growth.png", dpi=130)
+    print("written to growth.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""All benchmarks, beside peers, in one table.
+
+    python benchmarks/suite.py [--short] [--data FOLDER] [--out NAME]
+
+Each row: our time, each peer's time and its ratio to ours, compile time apart. Ours and the peers'
+calls alternate within one run, all on one core; times are medians, spreads half the range between
+the quartiles. Peers that are not installed are skipped, and that is said: JAX, PyTorch,
+scikit-learn come with the extra `benchmarks`. --data names the folder with all of MNIST, without
+which its rows are left out. NAME.json and NAME.md are written, the latter for the README. --short
+runs everything once on little, for errors rather than for speed.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+)
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+ALL_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+if ALL_CORES:  # before anything is imported that counts the cores; JAX takes all that it sees
+    os.sched_setaffinity(0, {max(ALL_CORES)})
+
+import argparse
+import importlib.util
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import peers
+from numba import njit
+
+import nconvex as nc
+from nconvex import wide
+
+Work = Callable[[], object]
+T101 = np.linspace(0.0, 1.0, 101)
+
+
+class Suite:
+    """Measures rows and prints them as they come."""
+
+    def __init__(self, repeats: int):
+        self.repeats = repeats
+        self.rows: list[dict[str, object]] = []
+
+    def row(
+        self,
+        name: str,
+        ours: Work,
+        others: dict[str, tuple[Work, float]],
+        calls: int = 1,
+        flops: float = 0.0,
+        peak: float = 0.0,
+    ) -> None:
+        """Measure one row.
+
+        Args:
+            name: What is done.
+            ours: Our way.
+            others: Peers' ways, each with the factor by which its work is less than ours.
+            calls: Of ours in one measurement.
+            flops: Operations of one call, for our share of `peak` (operations a second).
+            peak: The limit.
+        """
+        ways = {"ours": (ours, 1.0), **others}
+        first = {way: seconds(work, 1) for way, (work, _) in ways.items()}
+        warm = {way: seconds(work, 1) for way, (work, _) in ways.items()}
+        counts = {way: max(1, min(calls, int(0.05 / warm[way]))) for way in ways}
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(self.repeats):
+            for way, (work, factor) in ways.items():
+                times[way].append(factor * seconds(work, counts[way]))
+        median = {way: statistics.median(of) for way, of in times.items()}
+        spread = {way: half_quartiles(of) for way, of in times.items()}
+        entry: dict[str, object] = {
+            "row": name,
+            "ours_seconds": median["ours"],
+            "ours_spread": spread["ours"],
+            "first_call_seconds": first["ours"],
+            "peers": {
+                way: {
+                    "seconds": median[way],
+                    "spread": spread[way],
+                    "ratio": median[way] / median["ours"],
+                    "first_call_seconds": first[way],
+                }
+                for way in others
+            },
+        }
+        if flops and peak:
+            entry["share_of_limit"] = flops / median["ours"] / peak
+        self.rows.append(entry)
+        print(line(entry), flush=True)
+
+
+def seconds(work: Work, calls: int) -> float:
+    """Time one of several calls."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - began) / calls
+
+
+def half_quartiles(times: list[float]) -> float:
+    """Half the distance of the quartiles."""
+    return float(np.subtract(*np.percentile(times, [75, 25])) / 2)
+
+
+def human(value: float) -> str:
+    """Write seconds in a unit that fits."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= scale or unit == "µs":
+            return f"{value / scale:.3g} {unit}"
+    raise AssertionError
+
+
+def line(entry: dict[str, object]) -> str:
+    """One row of the Markdown table."""
+    others = entry["peers"]
+    assert isinstance(others, dict)
+    ours = entry["ours_seconds"]
+    spread = entry["ours_spread"]
+    assert isinstance(ours, float)
+    assert isinstance(spread, float)
+    cells = [f"{way} {peer['ratio']:.3g}x" for way, peer in others.items()]
+    share = entry.get("share_of_limit")
+    limit = f"{100 * share:.0f} %" if isinstance(share, float) else ""
+    return (
+        f"| {entry['row']} | {human(ours)} ± {human(spread)} | {', '.join(cells)} | {limit} | "
+        f"{human(entry['first_call_seconds'])} |"  # type: ignore[arg-type]
+    )
+
+
+@njit(fastmath={"contract"})
+def _multiply_adds(x: np.ndarray, y: np.ndarray) -> None:
+    for k in range(x.size):
+        v = x[k]
+        p = v
+        q = v
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        p = p * v + 0.5
+        q = q * v + 0.25
+        y[k] = p + q
+
+
+def fma_peak() -> float:
+    """Operations a second of two chains of sixteen multiply-adds for each of 4096 numbers."""
+    x, y = np.full(4096, 0.5), np.empty(4096)
+    _multiply_adds(x, y)
+    best = min(seconds(lambda: _multiply_adds(x, y), 1000) for _ in range(9))
+    return 2.0 * 32 * x.size / best
+
+
+def blas_peak() -> float:
+    """Operations a second of NumPy's float32 matrix product."""
+    a = np.ones((1024, 1024), dtype=np.float32)
+    a @ a
+    return 2.0 * 1024**3 / min(seconds(lambda: a @ a, 1) for _ in range(5))
+
+
+def quad_rows(suite: Suite, short: bool, peak: float) -> None:
+    """The polynomial: gradient, descent, γ, certificate, many models, a whole pair."""
+    problem = nc.quad.problem(0)
+    rng = np.random.default_rng(0)
+    a, b = problem.initial(rng), problem.initial(rng)
+    steps = 200 if short else 10_000
+    few = 20 if short else 1_000
+    gradient, work = np.empty(a.size), problem._work()
+    data = (problem._layers, problem._loss, *problem._train)
+    quad = peers.Quad(problem.X, problem.y, problem.X_test, problem.y_test)
+    suite.row(
+        "QUAD loss + gradient, 1-4-4-1, N = 1000",
+        lambda: problem._kernels.loss_and_gradient(a, *data, *work, gradient),
+        quad.gradient(a),
+        200,
+        1000 * 2 * (24 + 24 + 20),
+        peak,
+    )
+    settings = nc.RMSProp(budget=steps, check_every=steps)
+    descending = nc.quad.problem(0, rmsprop=settings)
+    suite.row(
+        f"QUAD {steps:,} RMSProp steps",
+        lambda: descending.descend(a, 1e-30, rng),
+        quad.descent(a, steps, few, settings),
+        1,
+        1000 * 2 * (24 + 24 + 20) * steps,
+        peak,
+    )
+    suite.row(
+        "QUAD gamma at 101 points",
+        lambda: problem.gamma(a, b, T101),
+        quad.gamma(a, b, T101),
+        20,
+        1000 * 2 * 24 * 101,
+        peak,
+    )
+    c, d = (nc.train(problem, 1e-3, seed=seed).theta for seed in (1, 2))
+    suite.row(
+        "certified QUAD segment, gap 1e-3 (peer: our own 101-point grid)",
+        lambda: problem.bracket(c, d),
+        {"grid": (lambda: problem.gamma(c, d, T101), 1.0)},
+        20,
+    )
+    starts = [problem.initial(rng) for _ in range(8 if short else 64)]
+    many = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=500, check_every=500))
+    if ALL_CORES:
+        os.sched_setaffinity(0, ALL_CORES)
+    with ThreadPoolExecutor(2) as pool:
+        suite.row(
+            f"{len(starts)} QUAD models x 500 steps, two threads (peer: our one thread)",
+            lambda: list(pool.map(lambda theta: many.descend(theta, 1e-30, rng), starts)),
+            {"one thread": (lambda: [many.descend(s, 1e-30, rng) for s in starts], 1.0)},
+        )
+    if ALL_CORES:
+        os.sched_setaffinity(0, {max(ALL_CORES)})
+    seeds = iter(range(10_000))
+    suite.row(
+        "QUAD pair end to end, L0 = 1e-3",
+        lambda: nc.run_pair(problem, 1e-3, seed=next(seeds) % 10),
+        quad.pair(1e-3, problem),
+        1 if short else 10,
+    )
+
+
+def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
+    """Digits: an epoch, the test loss, γ, a whole pair."""
+    model = nc.MLP((784, 128, 10))
+    problem = nc.mnist.problem(folder, model)
+    images = len(problem.X)
+    epoch = images // 128
+    budget = nc.RMSProp(1e-3, 1e-3, budget=epoch, check_every=epoch)
+    training = nc.mnist.problem(folder, model, batch=128, rmsprop=budget)
+    rng = np.random.default_rng(0)
+    a, b = problem.initial(rng), problem.initial(rng)
+    digits = peers.Digits(problem)
+    suite.row(
+        "MNIST epoch, 784-128-10, batch 128, two looks at the test set",
+        lambda: training.descend(a, 1e-9, rng),
+        digits.epoch(a, 128),
+        1,
+        images * 2 * 3 * 128 * 794.0,
+        blas,
+    )
+
+    def forgetful() -> float:
+        problem._memory.clear()
+        return problem.loss(a)
+
+    suite.row("MNIST test loss in float64 (peers in float32)", forgetful, digits.loss(a), 1)
+    w = problem._transposed(a).astype(np.float32)
+    work, gradient = problem._descent_work(), np.empty_like(w)
+    nobody = np.empty((0, 128), dtype=np.int64)
+
+    def look() -> tuple[int, float]:  # the first thing that a descent does: all of its budget is 0
+        return wide.descend(  # type: ignore[no-any-return]
+            w, problem._first(w), gradient, problem._layers, False, 1e-9, *problem._examples,
+            *problem._questions, nobody, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 0, *work, gradient,
+            problem._first(gradient),
+        )  # fmt: skip
+
+    suite.row("MNIST test loss in float32, as a descent looks at it", look, digits.loss(a), 5)
+    problem.gamma(a, b, T101)
+    suite.row(
+        "MNIST gamma at 101 points, first layers kept (ours in float64)",
+        lambda: problem.gamma(a, b, T101),
+        digits.gamma(a, b, T101, short),
+    )
+    pair = nc.mnist.problem(folder)
+    L0 = 0.5 if short else 0.15
+    suite.row(
+        f"MNIST pair end to end, 784-256-10, L0 = {L0}",
+        lambda: nc.run_pair(pair, L0, seed=0),
+        peers.Digits(pair).pair(L0, short),
+    )
+
+
+def start_up(rows: list[dict[str, object]], repeats: int) -> None:
+    """How long a user waits for a warm start."""
+    for name, command in (
+        ("import nconvex", ["-c", "import nconvex"]),
+        ("python -m nconvex.quad --no-figure", ["-m", "nconvex.quad", "--no-figure", "--quiet"]),
+    ):
+        times = []
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            times.append(time.perf_counter() - began)
+        entry: dict[str, object] = {
+            "row": f"start-up, warm: {name}",
+            "ours_seconds": statistics.median(times[1:]),
+            "ours_spread": half_quartiles(times[1:]),
+            "first_call_seconds": times[0],
+            "peers": {},
+        }
+        rows.append(entry)
+        print(line(entry), flush=True)
+
+
+def processor() -> str:
+    """Name the processor."""
+    try:
+        for text in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if text.startswith("model name"):
+                return text.split(":")[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    """Run the suite."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="once, on little, for errors")
+    parser.add_argument("--data", help="folder with all of MNIST; without it its rows are left out")
+    parser.add_argument("--out", help="write OUT.json and OUT.md")
+    args = parser.parse_args()
+    suite = Suite(1 if args.short else 9)
+    missing = [name for name in peers.MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"not installed, skipped: {', '.join(missing)}")
+    peak, blas = fma_peak(), blas_peak()
+    header = (
+        f"{processor()}; one thread; float64 multiply-adds {peak / 1e9:.0f} GFlop/s, float32 "
+        f"matrix product {blas / 1e9:.0f} GFlop/s\n\n"
+        "| | ours | peer time / ours | share of the limit | first call |\n"
+        "| --- | --- | --- | --- | --- |"
+    )
+    print(header)
+    start_up(suite.rows, suite.repeats)
+    quad_rows(suite, args.short, peak)
+    if args.data or args.short:
+        mnist_rows(suite, args.short, args.data or "subset", blas)
+    else:
+        print("MNIST's rows are left out: name its folder with --data")
+    if args.out:
+        document = {"processor": processor(), "fma": peak, "blas": blas, "rows": suite.rows}
+        Path(f"{args.out}.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        table = "\n".join([header, *map(line, suite.rows)])
+        Path(f"{args.out}.md").write_text(table + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
