@@ -288,14 +288,14 @@ def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
 
     suite.row("MNIST test loss in float64 (peers in float32)", forgetful, digits.loss(a), 1)
     w = problem._transposed(a).astype(np.float32)
-    work, gradient = problem._descent_work(), np.empty_like(w)
-    nobody = np.empty((0, 128), dtype=np.int64)
+    work = problem._descent_work(np.empty_like(w), 128)
+    nobody, row = np.empty((0, 128), dtype=np.int64), np.empty(128, dtype=np.float32)
 
     def look() -> tuple[int, float]:  # the first thing that a descent does: all of its budget is 0
         return wide.descend(  # type: ignore[no-any-return]
-            w, problem._first(w), gradient, problem._layers, False, 1e-9, *problem._examples,
-            *problem._questions, nobody, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 0, *work, gradient,
-            problem._first(gradient),
+            w, problem._first(w), w, problem._first(w), problem._layers, False, 1e-9,
+            *problem._examples, *problem._questions, nobody, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 0, *work,
+            row,
         )  # fmt: skip
 
     suite.row("MNIST test loss in float32, as a descent looks at it", look, digits.loss(a), 5)

@@ -119,8 +119,7 @@ class Classification(Problem):
             self._layers,
             *self._examples,
             np.arange(len(self.X)),
-            *self._descent_work(),
-            gradient,
+            *self._descent_work(gradient, len(self.X)),
             self._first(gradient),
         )
         return float(loss), self._restored(gradient.astype(np.float64))
@@ -134,8 +133,9 @@ class Classification(Problem):
         settings = self.rmsprop
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._transposed(theta).astype(np.float32)
-        mean_square, gradient = np.zeros_like(w), np.empty_like(w)
-        work = self._descent_work()
+        mean_square = np.zeros_like(w)
+        work = self._descent_work(np.empty_like(w), self.batch)
+        row = np.empty(self.model.sizes[1], dtype=np.float32)
         look = float(len(self.X_test)) * self._n_parameters
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
         wanted = target * (1.0 - FLOAT32_ROUNDING)
@@ -148,6 +148,7 @@ class Classification(Problem):
                 w,
                 self._first(w),
                 mean_square,
+                self._first(mean_square),
                 self._layers,
                 self.metric == "error",
                 wanted,
@@ -162,8 +163,7 @@ class Classification(Problem):
                 step,
                 settings.budget,
                 *work,
-                gradient,
-                self._first(gradient),
+                row,
             )
             taken += step - before
             if reached > wanted and step < settings.budget:
@@ -269,11 +269,20 @@ class Classification(Problem):
         n_in, h = self.model.sizes[:2]
         return w[: n_in * h].reshape(n_in, h)
 
-    def _descent_work(self) -> tuple[np.ndarray, np.ndarray]:
+    def _descent_work(self, gradient: np.ndarray, batch: int) -> tuple[np.ndarray, ...]:
+        """Make the workspaces of `wide.descend` and `wide.gradient_of`, around a gradient."""
+        n_in, h = self.model.sizes[:2]
         units = self.model.sizes[1:]
+        starts = self._examples[0]
+        pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
         return (
             np.empty(sum(units), dtype=np.float32),
             np.empty((2, max(units)), dtype=np.float32),
+            gradient,
+            np.empty((batch, h), dtype=np.float32),
+            np.empty(n_in, dtype=np.int64),
+            np.empty(pixels, dtype=np.int32),
+            np.empty(pixels, dtype=np.float32),
         )
 
     def _transposed(self, theta: np.ndarray) -> np.ndarray:

@@ -148,13 +148,11 @@ def is_wrong(logits, label):
 
 
 @part
-def backward(
-    w, layers, starts, indices, values, sample, activations, logits, deltas, gradient,
-    first_gradient,
-):  # fmt: skip
-    """Add one sample's share to the gradient; deltas[0] holds dL/dlogits on entry.
+def backward(w, layers, activations, logits, deltas, gradient, slope):
+    """Add one sample's share to the later layers' gradients; slope becomes its first layer's dL/dz.
 
-    With d = dL/dz: dL/dW_ik = d_k a_i, dL/db_k = d_k, dL/da_i = sum_k W_ik d_k, relu' = [a > 0].
+    deltas[0] holds dL/dlogits on entry. With d = dL/dz: dL/dW_ik = d_k a_i, dL/db_k = d_k,
+    dL/da_i = sum_k W_ik d_k, relu' = [a > 0].
     """
     above = 0
     begin = logits
@@ -162,7 +160,7 @@ def backward(
         n_in, n_out = layers[layer, 0], layers[layer, 1]
         begin -= n_in
         a = activations[begin : begin + n_in]
-        below = deltas[1 - above][:n_in]
+        below = slope if layer == 1 else deltas[1 - above][:n_in]
         for i in range(n_in):
             below[i] = np.float32(0.0)
         for k in range(n_out):
@@ -174,52 +172,102 @@ def backward(
         for i in range(n_in):
             below[i] = np.float32(0.0) if a[i] <= np.float32(0.0) else below[i]
         above = 1 - above
-    n_out = layers[0, 1]
-    d = deltas[above][:n_out]
     biases = layers[0, 3]
-    add_scaled(gradient[biases : biases + n_out], np.float32(1.0), d)
-    for p in range(starts[sample], starts[sample + 1]):
-        i = indices[p]
-        v = values[p]
-        for k in range(n_out):
-            first_gradient[i, k] += v * d[k]
+    add_scaled(gradient[biases : biases + slope.size], np.float32(1.0), slope)
+
+
+@part
+def sort_by_pixel(starts, indices, values, batch, ends, members, inks):
+    """List a batch's pixels by their place in the image, for the first layer's gradient.
+
+    Those at place i become [ends[i - 1], ends[i]) of ``members`` (which sample of the batch) and
+    ``inks`` (its value there).
+    """
+    for i in range(ends.size):
+        ends[i] = 0
+    for sample in batch:
+        for p in range(starts[sample], starts[sample + 1]):
+            ends[indices[p]] += 1
+    before = 0
+    for i in range(ends.size):
+        count = ends[i]
+        ends[i] = before
+        before += count
+    for m in range(batch.size):
+        for p in range(starts[batch[m]], starts[batch[m] + 1]):
+            place = ends[indices[p]]
+            members[place] = m
+            inks[place] = values[p]
+            ends[indices[p]] = place + 1
+
+
+@part
+def sum_over_batch(
+    w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
+    slopes, ends, members, inks,
+):  # fmt: skip
+    """Sum a batch's losses, and its gradients but for the first layer's weights.
+
+    Those are the sums of ``inks[p] slopes[members[p]]`` over each pixel's p; see `sort_by_pixel`.
+    """
+    n_out = layers[-1, 1]
+    for p in range(layers[0, 3], gradient.size):
+        gradient[p] = np.float32(0.0)
+    total = 0.0
+    for m in range(batch.size):
+        logits = forward(w, first, layers, starts, indices, values, batch[m], activations)
+        row = activations[logits : logits + n_out]
+        total += cross_entropy(row, labels[batch[m]], deltas[0][:n_out])
+        backward(w, layers, activations, logits, deltas, gradient, slopes[m])
+    sort_by_pixel(starts, indices, values, batch, ends, members, inks)
+    return total
 
 
 @kernel
 def gradient_of(
     w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
-    first_gradient,
+    slopes, ends, members, inks, first_gradient,
 ):  # fmt: skip
     """The mean loss of a batch of samples, with its gradient in `gradient`.
 
     ``first``, ``first_gradient`` (n_in, h): views of the first layer's weights in ``w`` and of
-    their derivatives in ``gradient``.
+    their derivatives in ``gradient``. ``slopes`` (batch, h), ``ends`` (n_in,), ``members`` and
+    ``inks`` (pixels of the batch,) are workspaces.
     """
-    for p in range(gradient.size):
-        gradient[p] = np.float32(0.0)
-    total = 0.0
-    for sample in batch:
-        logits = forward(w, first, layers, starts, indices, values, sample, activations)
-        n_out = layers[-1, 1]
-        total += cross_entropy(
-            activations[logits : logits + n_out], labels[sample], deltas[0][:n_out]
-        )
-        backward(
-            w, layers, starts, indices, values, sample, activations, logits, deltas, gradient,
-            first_gradient,
-        )  # fmt: skip
+    total = sum_over_batch(
+        w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
+        slopes, ends, members, inks,
+    )  # fmt: skip
+    begin = 0
+    for i in range(ends.size):
+        row = first_gradient[i]
+        for k in range(row.size):
+            row[k] = np.float32(0.0)
+        add_pixels(row, slopes, members, inks, begin, ends[i])
+        begin = ends[i]
     for p in range(gradient.size):
         gradient[p] /= np.float32(batch.size)
     return total / batch.size
 
 
+@part
+def rmsprop(w, mean_square, gradient, scale, rate, decay, epsilon):
+    """v = decay v + (1 - decay) g², w = w - rate g / (sqrt(v) + epsilon); g = scale gradient."""
+    take = np.float32(1.0) - decay
+    for p in range(w.size):
+        g = gradient[p] * scale
+        v = decay * mean_square[p] + take * g * g
+        mean_square[p] = v
+        w[p] -= rate * g / (math.sqrt(v) + epsilon)
+
+
 @kernel
 def descend(
-    w, first, mean_square, layers, count_errors, target,
+    w, first, mean_square, first_mean_square, layers, count_errors, target,
     starts, indices, values, labels,
     test_starts, test_indices, test_values, test_labels,
     order, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
-    activations, deltas, gradient, first_gradient,
+    activations, deltas, gradient, slopes, ends, members, inks, row,
 ):  # fmt: skip
     """RMSProp on minibatches; returns the steps done and the test metric.
 
@@ -229,10 +277,15 @@ def descend(
 
     `w` and `mean_square` (v) are changed in place. Batches are taken from `order` (batches,
     batch), one after the other. The metric, mean cross-entropy or the share of wrong labels on
-    the test set, is looked at every `check_every` steps.
+    the test set, is looked at every `check_every` steps. A pixel's weights are updated as soon as
+    their gradient is known, which is never stored: ``row`` (h,) holds it.
     """
     n_out = layers[-1, 1]
     samples = test_labels.size
+    later = layers[0, 3]
+    keep = np.float32(decay)
+    small = np.float32(epsilon)
+    scale = np.float32(1.0 / order.shape[1])
     taken = 0
     while True:
         if taken == order.shape[0] and step < last_step:
@@ -243,34 +296,33 @@ def descend(
                 logits = forward(
                     w, first, layers, test_starts, test_indices, test_values, sample, activations
                 )
-                row = activations[logits : logits + n_out]
+                z = activations[logits : logits + n_out]
                 if count_errors:
-                    reached += 1.0 if is_wrong(row, test_labels[sample]) else 0.0
+                    reached += 1.0 if is_wrong(z, test_labels[sample]) else 0.0
                 else:
-                    reached += cross_entropy(row, test_labels[sample], deltas[0][:n_out])
+                    reached += cross_entropy(z, test_labels[sample], deltas[0][:n_out])
             reached /= samples
             if not (target < reached < math.inf) or step == last_step:
                 return step, reached
-        for p in range(gradient.size):
-            gradient[p] = np.float32(0.0)
-        for sample in order[taken]:
-            logits = forward(w, first, layers, starts, indices, values, sample, activations)
-            cross_entropy(activations[logits : logits + n_out], labels[sample], deltas[0][:n_out])
-            backward(
-                w, layers, starts, indices, values, sample, activations, logits, deltas, gradient,
-                first_gradient,
-            )  # fmt: skip
+        sum_over_batch(
+            w, first, layers, starts, indices, values, labels, order[taken], activations, deltas,
+            gradient, slopes, ends, members, inks,
+        )  # fmt: skip
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
-        keep = np.float32(decay)
-        take = np.float32(1.0 - decay)
-        small = np.float32(epsilon)
-        scale = np.float32(1.0 / order.shape[1])
-        for p in range(w.size):
-            g = gradient[p] * scale
-            v = keep * mean_square[p] + take * g * g
-            mean_square[p] = v
-            w[p] -= rate * g / (math.sqrt(v) + small)
+        begin = 0
+        for i in range(ends.size):
+            v = first_mean_square[i]
+            if begin == ends[i]:  # no ink here in the whole batch: no gradient
+                for k in range(v.size):
+                    v[k] *= keep
+                continue
+            for k in range(row.size):
+                row[k] = np.float32(0.0)
+            add_pixels(row, slopes, members, inks, begin, ends[i])
+            begin = ends[i]
+            rmsprop(first[i], v, row, scale, rate, keep, small)
+        rmsprop(w[later:], mean_square[later:], gradient[later:], scale, rate, keep, small)
         step += 1
 
 
