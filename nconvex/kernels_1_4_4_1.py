@@ -141,6 +141,7 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
     for start in range(0, samples, 256):
         count = 256 if samples - start > 256 else samples - start
         x0 = X[0][start : start + count]
+        y0 = Y[0][start : start + count]
         if gradient.size > 0:
             for n in range(count):
                 a0_0 = x0[n]
@@ -173,13 +174,46 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
                 z = b2_3 + w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
                 a2_3 = 0.0 if z < 0.0 else z
                 rows[1792 + n] = a2_3
+            if loss == MSE:
+                for n in range(count):
+                    a2_0 = rows[1024 + n]
+                    a2_1 = rows[1280 + n]
+                    a2_2 = rows[1536 + n]
+                    a2_3 = rows[1792 + n]
+                    z = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
+                    r = z - y0[n]
+                    result += r * r
+                    rows[4352 + n] = 2.0 * r
+            else:
+                for n in range(count):
+                    a2_0 = rows[1024 + n]
+                    a2_1 = rows[1280 + n]
+                    a2_2 = rows[1536 + n]
+                    a2_3 = rows[1792 + n]
+                    z = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
+                    rows[2048 + n] = z
+        elif loss == MSE:
             for n in range(count):
-                a2_0 = rows[1024 + n]
-                a2_1 = rows[1280 + n]
-                a2_2 = rows[1536 + n]
-                a2_3 = rows[1792 + n]
+                a0_0 = x0[n]
+                z = b1_0 + w1_00 * a0_0
+                a1_0 = 0.0 if z < 0.0 else z
+                z = b1_1 + w1_01 * a0_0
+                a1_1 = 0.0 if z < 0.0 else z
+                z = b1_2 + w1_02 * a0_0
+                a1_2 = 0.0 if z < 0.0 else z
+                z = b1_3 + w1_03 * a0_0
+                a1_3 = 0.0 if z < 0.0 else z
+                z = b2_0 + w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
+                a2_0 = 0.0 if z < 0.0 else z
+                z = b2_1 + w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
+                a2_1 = 0.0 if z < 0.0 else z
+                z = b2_2 + w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
+                a2_2 = 0.0 if z < 0.0 else z
+                z = b2_3 + w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
+                a2_3 = 0.0 if z < 0.0 else z
                 z = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
-                rows[2048 + n] = z
+                r = z - y0[n]
+                result += r * r
         else:
             for n in range(count):
                 a0_0 = x0[n]
@@ -201,12 +235,13 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
                 a2_3 = 0.0 if z < 0.0 else z
                 z = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
                 rows[2048 + n] = z
-        result += residual_loss(
-            rows[2048 : 2048 + count],
-            Y[0][start : start + count],
-            rows[4352 : 4352 + count],
-            loss,
-        )
+        if loss != MSE:
+            result += residual_loss(
+                rows[2048 : 2048 + count],
+                Y[0][start : start + count],
+                rows[4352 : 4352 + count],
+                loss,
+            )
         if gradient.size == 0:
             continue
         s00 = 0.0
@@ -331,22 +366,22 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
             d1 = rows[3584 + n]
             d2 = rows[3840 + n]
             d3 = rows[4096 + n]
-            y0 = x0[n]
+            u0 = x0[n]
             e0 = w2_00 * d0 + w2_01 * d1 + w2_02 * d2 + w2_03 * d3
             e0 = 0.0 if rows[0 + n] <= 0.0 else e0
-            s00 += e0 * y0
+            s00 += e0 * u0
             t0 += e0
             e1 = w2_10 * d0 + w2_11 * d1 + w2_12 * d2 + w2_13 * d3
             e1 = 0.0 if rows[256 + n] <= 0.0 else e1
-            s01 += e1 * y0
+            s01 += e1 * u0
             t1 += e1
             e2 = w2_20 * d0 + w2_21 * d1 + w2_22 * d2 + w2_23 * d3
             e2 = 0.0 if rows[512 + n] <= 0.0 else e2
-            s02 += e2 * y0
+            s02 += e2 * u0
             t2 += e2
             e3 = w2_30 * d0 + w2_31 * d1 + w2_32 * d2 + w2_33 * d3
             e3 = 0.0 if rows[768 + n] <= 0.0 else e3
-            s03 += e3 * y0
+            s03 += e3 * u0
             t3 += e3
         gradient[0] += s00
         gradient[4] += t0

@@ -101,20 +101,27 @@ def mean_loss(sizes: tuple[int, ...]) -> list[str]:
         f"    for start in range(0, samples, {TILE}):",
         f"        count = {TILE} if samples - start > {TILE} else samples - start",
         *[f"        x{i} = X[{i}][start : start + count]" for i in range(sizes[0])],
+        *[f"        y{k} = Y[{k}][start : start + count]" for k in range(sizes[-1])],
     ]
     code += ["        if gradient.size > 0:"]
-    for layer in range(1, depth + 1):
-        code += _forward(names, range(layer, layer + 1), store=True)
-    code += ["        else:", *_forward(names, range(1, depth + 1), store=False)]
+    for layer in range(1, depth):
+        code += _indented(_forward(names, range(layer, layer + 1), store=True, squared=False))
+    last, whole = range(depth, depth + 1), range(1, depth + 1)
+    code += ["            if loss == MSE:"]
+    code += _indented(_indented(_forward(names, last, store=True, squared=True)))
+    code += ["            else:", *_indented(_indented(_forward(names, last, True, False)))]
+    code += ["        elif loss == MSE:", *_indented(_forward(names, whole, False, True))]
+    code += ["        else:", *_indented(_forward(names, whole, False, False))]
+    code += ["        if loss != MSE:"]
     for k in range(sizes[-1]):
         out, slope = names.row("a", depth, k), names.row("d", depth, k)
         code += [
-            "        result += residual_loss(",
-            f"            rows[{out} : {out} + count],",
-            f"            Y[{k}][start : start + count],",
-            f"            rows[{slope} : {slope} + count],",
-            "            loss,",
-            "        )",
+            "            result += residual_loss(",
+            f"                rows[{out} : {out} + count],",
+            f"                Y[{k}][start : start + count],",
+            f"                rows[{slope} : {slope} + count],",
+            "                loss,",
+            "            )",
         ]
     code += ["        if gradient.size == 0:", "            continue"]
     for layer in range(depth, 0, -1):
@@ -287,25 +294,34 @@ class Names:
         return f"x{unit}[n]" if layer == 0 else f"rows[{self.row(kind, layer, unit)} + n]"
 
 
-def _forward(names: Names, layers: range, store: bool) -> list[str]:
-    """Some layers in one pass; hidden activations are stored for a gradient only."""
+def _forward(names: Names, layers: range, store: bool, squared: bool) -> list[str]:
+    """Some layers in one pass.
+
+    Hidden activations are stored for a gradient only. With `squared` the loss and its derivative
+    are taken at once, instead of storing the output for another pass.
+    """
     depth = len(names.sizes) - 1
     below = layers[0] - 1
-    code = ["            for n in range(count):"]
+    code = ["        for n in range(count):"]
     code += [
-        f"                a{below}_{i} = {names.load('a', below, i)}"
-        for i in range(names.sizes[below])
+        f"            a{below}_{i} = {names.load('a', below, i)}" for i in range(names.sizes[below])
     ]
     for layer in layers:
         for k in range(names.sizes[layer]):
             inputs = range(names.sizes[layer - 1])
             terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in inputs)
-            code.append(f"                z = b{layer}_{k}{terms}")
-            if layer < depth:
-                code.append(f"                a{layer}_{k} = 0.0 if z < 0.0 else z")
-            if store or layer == depth:
-                value = "z" if layer == depth else f"a{layer}_{k}"
-                code.append(f"                rows[{names.row('a', layer, k)} + n] = {value}")
+            code.append(f"            z = b{layer}_{k}{terms}")
+            if layer == depth and squared:
+                code += [f"            r = z - y{k}[n]", "            result += r * r"]
+                if store:
+                    code.append(f"            rows[{names.row('d', layer, k)} + n] = 2.0 * r")
+            elif layer == depth:
+                code.append(f"            rows[{names.row('a', layer, k)} + n] = z")
+            else:
+                code.append(f"            a{layer}_{k} = 0.0 if z < 0.0 else z")
+                if store:
+                    row = names.row("a", layer, k)
+                    code.append(f"            rows[{row} + n] = a{layer}_{k}")
     return code
 
 
@@ -337,13 +353,13 @@ def _backward(names: Names, layer: int) -> list[str]:
     code.append("        for n in range(count):")
     code += [f"            d{k} = {names.load('d', layer, k)}" for k in range(n_out)]
     if layer == 2:
-        code += [f"            y{j} = x{j}[n]" for j in range(below)]
+        code += [f"            u{j} = x{j}[n]" for j in range(below)]
     for i in range(n_in):
         terms = " + ".join(f"w{layer}_{i}{k} * d{k}" for k in range(n_out))
         code.append(f"            e{i} = {terms}")
         code.append(f"            e{i} = 0.0 if {names.load('a', layer - 1, i)} <= 0.0 else e{i}")
         if layer == 2:
-            code += [f"            s{j}{i} += e{i} * y{j}" for j in range(below)]
+            code += [f"            s{j}{i} += e{i} * u{j}" for j in range(below)]
             code.append(f"            t{i} += e{i}")
         else:
             code.append(f"            {names.load('d', layer - 1, i)} = e{i}")
