@@ -125,7 +125,7 @@ class Setting:
     """What one pair is made from, but for its seed.
 
     Attributes:
-        task: "quadratic", "cubic" or "mnist" (the subset that ships).
+        task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
         activation: "relu", "sigmoid", "tanh", or "authors" for `MLP.of_the_authors`.
         loss: As for `Problem`; "loss" or "error" for MNIST, see `Classification`.
         hidden: Units of each hidden layer.
@@ -180,6 +180,19 @@ class Setting:
         if self.accept < 1.0:
             raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
         require_integer("samples", self.samples, 1)
+
+    @property
+    def residual(self) -> float:
+        """The root mean square residual σ that L₀ stands for, if residuals are normal.
+
+        L₀ is σ² for ``mse``, σ √(2/π) for ``mae``; where residuals stay well below Huber's corner
+        and 1, σ²/2 for ``huber`` and ``log-cosh``. Not a number for a classifier.
+        """
+        if self.loss == "mse":
+            return math.sqrt(self.L0)
+        if self.loss == "mae":
+            return self.L0 * math.sqrt(math.pi / 2.0)
+        return math.nan if self.task == "mnist" else math.sqrt(2.0 * self.L0)
 
     def problem(self, seed: Seed, for_beads: bool = False) -> Problem:
         """Make the landscape, with the ends' descents or the beads'."""

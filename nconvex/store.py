@@ -9,6 +9,7 @@ kill. SQLite's locks do not hold on all network drives: keep the file on a local
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -30,6 +31,9 @@ FORMAT = 1
 
 #: Seconds to wait for another process that is writing.
 PATIENCE = 60.0
+
+#: Bytes of the digest beside each record and string, by which damage is noticed.
+DIGEST = 8
 
 _TYPES = {"i": "INTEGER", "f": "REAL", "b": "INTEGER", "U": "TEXT"}
 
@@ -92,21 +96,23 @@ class Store:
             NconvexError: The disk is full or the file cannot be written; nothing was kept of this
                 pair, and nothing lost of others.
         """
-        marks = ", ".join("?" * len(self._fields))
+        row = [_plain(value) for value in record]
+        blob = None if beads is None else _npy(beads)
+        marks = ", ".join("?" * (len(row) + 1))
 
         def write() -> bool:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 added = self._connection.execute(
-                    f"INSERT OR IGNORE INTO pairs VALUES ({marks})", tuple(record)
+                    f"INSERT OR IGNORE INTO pairs VALUES ({marks})", (*row, _digest(row))
                 ).rowcount
-                if added and beads is not None:
+                if added and blob is not None:
                     self._connection.execute(
-                        "INSERT INTO strings VALUES (?, ?, ?)", (*record[:2], _npy(beads))
+                        "INSERT INTO strings VALUES (?, ?, ?, ?)", (*row[:2], blob, _digest(blob))
                     )
             return bool(added)
 
-        return self._run(write)
+        return bool(self._run(write))
 
     def __contains__(self, key: tuple[int, int]) -> bool:
         query = "SELECT 1 FROM pairs WHERE setting = ? AND pair = ?"
@@ -120,16 +126,13 @@ class Store:
         """
         query = "SELECT * FROM pairs ORDER BY setting, pair"
         rows = self._run(lambda: self._connection.execute(query).fetchall())
-        try:
-            return np.array(
-                [
-                    tuple(np.nan if value is None else value for value in row)  # how SQLite has NaN
-                    for row in rows
-                ],
-                dtype=list(self._fields),
-            )
-        except (TypeError, ValueError) as error:
-            raise self._damaged(error) from None
+        for *row, digest in rows:
+            if _digest(row) != digest:
+                raise self._damaged(f"the record of setting {row[0]}, pair {row[1]} was altered")
+        return np.array(
+            [tuple(np.nan if value is None else value for value in row) for *row, _ in rows],
+            dtype=list(self._fields),
+        )
 
     def beads(self, setting: int, pair: int) -> np.ndarray | None:
         """Return a pair's string, (n, P), if it was kept.
@@ -137,14 +140,14 @@ class Store:
         Raises:
             NconvexError: The file is damaged.
         """
-        query = "SELECT beads FROM strings WHERE setting = ? AND pair = ?"
+        query = "SELECT beads, digest FROM strings WHERE setting = ? AND pair = ?"
         row = self._run(lambda: self._connection.execute(query, (setting, pair)).fetchone())
         if row is None:
             return None
-        try:
-            return np.asarray(np.lib.format.read_array(io.BytesIO(row[0]), allow_pickle=False))
-        except (TypeError, ValueError) as error:
-            raise self._damaged(error) from None
+        blob, digest = row
+        if _digest(blob) != digest:
+            raise self._damaged(f"the string of setting {setting}, pair {pair} was altered")
+        return np.asarray(np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False))
 
     def _open(self, configuration: Mapping[str, Any] | None, versions: dict[str, str]) -> None:
         self._connection = sqlite3.connect(
@@ -174,7 +177,7 @@ class Store:
             self.configuration: dict[str, Any] = stored["configuration"]
             self.versions: dict[str, str] = stored["versions"]
             columns = [name for _, name, *_ in execute("PRAGMA table_info(pairs)")]
-            if columns != [name for name, _ in self._fields]:
+            if columns != [*(name for name, _ in self._fields), "digest"]:
                 raise self._damaged(f"its columns are {', '.join(columns)}")
         except (KeyError, ValueError, TypeError) as error:
             self._connection.close()
@@ -201,9 +204,12 @@ class Store:
             execute(f"PRAGMA application_id = {APPLICATION}")
             execute(f"PRAGMA user_version = {FORMAT}")
             execute("CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)")
-            execute(f"CREATE TABLE pairs ({columns}, PRIMARY KEY (setting, pair)) WITHOUT ROWID")
             execute(
-                "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, "
+                f"CREATE TABLE pairs ({columns}, digest TEXT, "
+                "PRIMARY KEY (setting, pair)) WITHOUT ROWID"
+            )
+            execute(
+                "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
                 "PRIMARY KEY (setting, pair))"
             )
             for key, value in (("configuration", configuration), ("versions", versions)):
@@ -229,6 +235,18 @@ class Store:
         return NconvexError(
             f"{self.path} is damaged or not a survey ({what}); restore a copy or start a new file"
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return what SQLite gives back for a value: it has NULL for NaN, and no booleans."""
+    if isinstance(value, bool):
+        return int(value)
+    return None if value != value else value
+
+
+def _digest(data: Any) -> str:
+    data = data if isinstance(data, bytes) else repr(data).encode()
+    return hashlib.blake2b(data, digest_size=DIGEST).hexdigest()
 
 
 def _npy(array: np.ndarray) -> bytes:
