@@ -387,7 +387,9 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
     count.step(heights, known, where="post", color=BLUE, lw=1.6)
     for level in levels:
         for axis in (tree.axhline, count.axvline):
-            axis(level, color=GREY, lw=0.8, ls=":")
+            axis(level, color="#bbbbbb", lw=0.8, ls=":")
+    lowest, highest = float(min(connectivity.losses)), float(heights[-1])
+    tree.set(ylim=(lowest / 1.3, 1.3 * (merges[-1].height if merges else highest)))
     count.set(
         xscale="log", xlabel="$L_0$", ylabel="components known, at most",
         title=f"{len(connectivity.losses)} models, {connectivity.searches} searches",
