@@ -157,7 +157,7 @@ def _matched(sigma: float) -> tuple[Setting, ...]:
 #: Large steps at first, since losses fall slowly between sigmoids; the beads' are smaller, as they
 #: should end near where they start.
 PAPER_ENDS = RMSProp(3e-2, 1e-5, budget=100_000)
-PAPER_BEADS = RMSProp(5e-3, 1e-5, budget=50_000)
+PAPER_BEADS = RMSProp(5e-3, 1e-4, budget=50_000)
 
 #: For the draft's thresholds, from easy ones down to where many pairs are not connected.
 THRESHOLDS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
