@@ -335,10 +335,15 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
     count = str(pairs.max()) if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     share.set(ylim=(-0.04, 1.04), ylabel="share of all pairs")
     share.set_title(f"connected, and failures:\n× bead, + depth, – end; {count} pairs", fontsize=10)
+    extra = np.array([(p.inserted, p.normalized_length) for p in published]).reshape(-1, 2)
+    many = np.concatenate((rows["beads"], extra[:, 0]))
+    long = np.concatenate((rows["normalized_length"], extra[:, 1]))
+    ticks = [0, 1, 2, 5, 10, 20, 50, 100, 200]
     beads.set_yscale("symlog", linthresh=1.0)
-    ticks = [0, 1, 2, 5, 10, 20, 50, 100]
     beads.set_yticks(ticks, map(str, ticks))
-    beads.set(ylabel="beads, of connected pairs", ylim=(0.0, None))
+    beads.set_ylim(*_room(many, 1.5, 0.0))
+    beads.set(ylabel="beads, of connected pairs")
+    length.set_ylim(*_room(long, 1.05, 0.97))
     length.set(ylabel="normalized length, of connected pairs")
     work.set(ylabel="gradient evaluations of the search", yscale="log")
     beads.legend(frameon=False, fontsize=8)
@@ -438,6 +443,15 @@ def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
         label = ", ".join(f"{label} {of(setting)}" for label, of in varying.items()) or "ours"
         curves.setdefault(label, []).append(k)
     return [float(value(setting)) for setting in settings], xlabel, curves
+
+
+def _room(values: np.ndarray, margin: float, lowest: float) -> tuple[float, float]:
+    """Limits of an axis that shows all means; wide intervals of a few pairs may leave it."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return lowest, lowest + 1.0
+    low, high = float(known.min()) / margin, float(known.max()) * margin
+    return (low if low > 1.0 else lowest), max(high, lowest + 0.1)
 
 
 def _prediction(survey: Survey, axes: Any) -> None:

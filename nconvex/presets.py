@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from nconvex.definitions import NconvexError, RMSProp
 from nconvex.kernels import HUBER_DELTA
 from nconvex.mnist import settings as mnist_settings
-from nconvex.pairs import Setting, grid
+from nconvex.pairs import Setting, Survey, grid
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,41 @@ def published(settings: tuple[Setting, ...]) -> tuple[Published, ...]:
     """Return the published points that settings can be compared with, none for most."""
     first = settings[0]
     return PUBLISHED.get(first.task, ()) if first.activation == "authors" else ()
+
+
+def comparison(survey: Survey) -> str:
+    """Return our means beside the published ones, threshold by threshold, as a Markdown table.
+
+    "Agree" means that the published value lies within our 95 % interval widened by its own bar.
+    Without any published points the table is empty.
+    """
+    points = {point.L0: point for point in published(survey.settings)}
+    lines = [
+        "| L0 | accepted / L0 | connected | beads | published - 2 | difference | "
+        "normalized length | published | difference |",
+        "|---" * 9 + "|",
+    ]
+    for setting, row in zip(survey.settings, survey.aggregates(), strict=True):
+        if (point := points.get(setting.L0)) is None:
+            continue
+        cells = [f"{setting.L0:g}", f"{setting.accept:g}", f"{row['connected']}/{row['pairs']}"]
+        for name, value, bar, digits in (
+            ("beads", point.inserted, point.beads_bar, 1),
+            ("normalized_length", point.normalized_length, point.normalized_length_bar, 3),
+        ):
+            mean, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+            if math.isnan(mean):
+                cells += ["–", f"{value:.{digits}f} ± {bar:.2g}", "–"]
+                continue
+            agree = low - bar <= value <= high + bar
+            interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+            cells += [
+                f"{mean:.{digits}f}{interval}",
+                f"{value:.{digits}f} ± {bar:.2g}",
+                f"{100.0 * (mean / value - 1.0):+.0f} %{', agree' if agree else ''}",
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _paper(task: str) -> tuple[Setting, ...]:

@@ -105,7 +105,7 @@ def _status(args: argparse.Namespace, progress: cli.Progress) -> None:
     result = load(args.store)
     total = result.pairs * len(result.settings)
     print(f"{args.store}: {len(result.records)} of {total} pairs finished")
-    print(result.table())
+    print(_tables(result))
 
 
 def _export(args: argparse.Namespace, progress: cli.Progress) -> None:
@@ -117,7 +117,7 @@ def _export(args: argparse.Namespace, progress: cli.Progress) -> None:
     if args.aggregates is not None:
         result.aggregates_to_csv(args.aggregates)
     if args.markdown is not None:
-        document = (result.table() + "\n").encode()
+        document = (_tables(result) + "\n").encode()
         write_whole(args.markdown, lambda file: _write(file, document))
 
 
@@ -127,9 +127,16 @@ def _plot(args: argparse.Namespace, progress: cli.Progress) -> None:
 
 def _finish(result: Survey, args: argparse.Namespace, progress: cli.Progress) -> None:
     progress.close()
-    print(result.table())
+    print(_tables(result))
     if args.out is not None:
         _draw(result, args.out)
+
+
+def _tables(result: Survey) -> str:
+    comparison = presets.comparison(result)
+    return result.table() + (
+        f"\n\nbeside the published figure:\n\n{comparison}" if comparison else ""
+    )
 
 
 def _draw(result: Survey, out: Path) -> None:

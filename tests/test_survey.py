@@ -241,6 +241,10 @@ def test_figures_show_what_was_measured(one_thread):
     beads = nc.plots.survey(survey, points).axes[1]
     published = np.asarray(beads.containers[-1].lines[0].get_ydata())
     assert published.tolist() == [point.beads - 2 for point in points]
+    table = presets.comparison(survey).splitlines()
+    assert len(table) == 4
+    assert "| 3.0 ± 0.33 |" in table[2]
+    assert presets.comparison(one_thread) == ""
 
 
 def test_the_figure_of_alpha_has_the_prediction():
