@@ -47,6 +47,9 @@ STYLES = (
     (SKY, "P", "--"),
 )
 
+#: Places on an axis that are each named.
+FEW = 8
+
 #: Points a curve is drawn with.
 POINTS = 400
 
@@ -349,8 +352,12 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
     beads.legend(frameon=False, fontsize=8)
     for axis in axes[:4]:
         axis.set(xlabel=xlabel)
-        if not xlabel.startswith("α"):
-            axis.set_xscale("log", base=2 if xlabel.startswith("hidden") else 10)
+        if xlabel.startswith("α"):
+            continue
+        axis.set_xscale("log")
+        if len(places := sorted({float(f"{value:.3g}") for value in x})) <= FEW:
+            axis.set_xticks(places, [f"{value:g}" for value in places])
+            axis.set_xticks([], minor=True)
     if predicted:
         _prediction(survey, axes[4])
     for axis in axes:
