@@ -1,6 +1,8 @@
 """Many pairs, from the command line; `nc.survey(...)` is `pairs.survey`.
 
-python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
+    python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
+
+trains and connects them, and keeps each finished pair in a file, from which `resume` goes on.
 """
 
 from __future__ import annotations
@@ -39,8 +41,7 @@ PATIENCE_WITHOUT_TERMINAL = 10.0
 
 
 class _Callable(ModuleType):
-    """This module, called like the function of its name: `python -m nconvex.survey` needs one,
-    `nc.survey(...)` the other."""
+    """Lets this module be called: `python -m` needs the module, `nc.survey(...)` the function."""
 
     def __call__(self, *args: Any, **options: Any) -> Survey:
         """Run a survey; see `pairs.survey`."""
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         progress.close()
         where = f"; go on with: {parser.prog} resume {args.store}" if args.store else ""
-        print(f"interrupted, finished pairs are kept{where}", file=sys.stderr)
+        print(f"interrupted{where}", file=sys.stderr)
         return cli.INTERRUPTED
 
 
