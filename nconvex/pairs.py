@@ -47,7 +47,7 @@ from typing import Any, BinaryIO
 import numba
 import numpy as np
 
-from nconvex import intervals, mnist, quad
+from nconvex import digits, intervals, mnist, quad
 from nconvex.classification import METRICS
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import (
@@ -667,7 +667,9 @@ _ends: dict[tuple[Setting, tuple[int, ...]], Training] = {}
 @lru_cache(maxsize=4)
 def _mnist(hidden: tuple[int, ...], metric: str, rmsprop: RMSProp) -> Problem:
     """One landscape serves all pairs: the data are the same."""
-    return mnist.problem("subset", MLP((784, *hidden, 10)), metric, rmsprop=rmsprop)
+    return mnist.problem(
+        "subset", MLP((digits.SIDE**2, *hidden, digits.CLASSES)), metric, rmsprop=rmsprop
+    )
 
 
 def _one_shape(name: str, value: Sequence[Any]) -> bool:
