@@ -45,12 +45,19 @@ if TYPE_CHECKING:
     from nconvex import mnist as mnist
     from nconvex import plots as plots
     from nconvex import quad as quad
+    from nconvex.merging import Connectivity as Connectivity
+    from nconvex.merging import connectivity as connectivity
+    from nconvex.pairs import Setting as Setting
+    from nconvex.pairs import Survey as Survey
+    from nconvex.pairs import grid as grid
+    from nconvex.pairs import survey as survey
 
 __all__ = [
     "CITATION",
     "MLP",
     "Classification",
     "ConnectionStatus",
+    "Connectivity",
     "Descent",
     "DescentStatus",
     "EndpointAboveL0",
@@ -63,24 +70,43 @@ __all__ = [
     "Peak",
     "Problem",
     "RMSProp",
+    "Setting",
     "String",
+    "Survey",
     "Trainable",
     "Training",
     "TrainingStatus",
     "__version__",
     "connect",
+    "connectivity",
+    "grid",
     "interpolate",
     "load_string",
     "mnist",
     "plots",
     "quad",
     "run_pair",
+    "survey",
     "train",
 ]
 
 
+#: Loaded on first use: plots brings matplotlib, the others are also run by `python -m`.
+_MODULES = ("mnist", "plots", "quad", "survey")
+
+#: Loaded on first use, for they need the commands' modules.
+_SURVEYS = {
+    "Connectivity": "merging",
+    "connectivity": "merging",
+    "Setting": "pairs",
+    "Survey": "pairs",
+    "grid": "pairs",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: plots brings matplotlib, and the others are also run by `python -m`.
-    if name in ("mnist", "plots", "quad"):
+    if name in _MODULES:
         return importlib.import_module(f"nconvex.{name}")
+    if name in _SURVEYS:
+        return getattr(importlib.import_module(f"nconvex.{_SURVEYS[name]}"), name)
     raise AttributeError(f"module 'nconvex' has no attribute {name!r}")

@@ -40,6 +40,9 @@ from nconvex.landscape import Certifying, Landscape
 #: Of `String.save`'s files; raised when their meaning changes.
 FORMAT = 2
 
+#: Where step 3 may start from on a segment.
+INSERTIONS = ("peak", "midpoint")
+
 #: Deepest recursion accepted: a segment is then 2⁻⁶⁴ of the whole, at the resolution of float64.
 MAX_DEPTH = 64
 
@@ -280,6 +283,7 @@ def connect(
     depth: int = 10,
     seed: Seed = 0,
     progress: Callable[[Insertion], None] | None = None,
+    insert: str = "peak",
 ) -> String:
     """Search for a path from θ₁ to θ₂ on which the loss never exceeds L₀ (steps 2 to 5).
 
@@ -299,6 +303,9 @@ def connect(
         seed: Names the random streams; a bead's derives from its place in the recursion, not
             from the order of work.
         progress: Called after each recursion with its trace.
+        insert: Where step 3 starts from: "peak", at t*, or "midpoint", at t = 1/2. The latter
+            departs from step 2, as the authors' published code does; what is reported is the
+            peak's either way.
 
     Returns:
         The string; `status` tells whether it is connected.
@@ -313,6 +320,8 @@ def connect(
     require_integer("depth", depth, 0)
     if depth > MAX_DEPTH:
         raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {depth}")
+    if insert not in INSERTIONS:
+        raise NconvexError(f"insert {insert!r} is unknown; choose from {', '.join(INSERTIONS)}")
     theta1 = require_theta("theta1", theta1).copy()
     theta2 = require_theta("theta2", theta2, theta1.size).copy()
     seed = child(seed)
@@ -321,7 +330,7 @@ def connect(
             raise EndpointAboveL0(
                 f"{name} has loss {loss:.6g}, above L0 = {L0:.6g}; train it further or raise L0"
             )
-    search = _Search(landscape, float(L0), float(alpha), int(depth), seed, progress)
+    search = _Search(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
     try:
         search.explore(theta1, theta2, "")
         return search.string(theta1, theta2)
@@ -344,6 +353,7 @@ class _Search:
         depth: int,
         seed: tuple[int, ...],
         progress: Callable[[Insertion], None] | None,
+        insert: str,
     ):
         self.landscape = landscape
         self.L0 = L0
@@ -351,6 +361,7 @@ class _Search:
         self.depth = depth
         self.seed = seed
         self.progress = progress
+        self.insert = insert
         self.peaks: dict[str, Peak] = {}
         self.trace: dict[str, Insertion] = {}
         self.beads: dict[str, np.ndarray] = {}
@@ -364,7 +375,8 @@ class _Search:
         if len(place) == self.depth:
             return
         rng = generator(child(self.seed, *("LR".index(half) for half in place)))
-        start = interpolate(left, right, peak.t_star)
+        # Departs from step 2 where a midpoint is asked for.
+        start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
         descent = self.landscape.descend(start, self.alpha * self.L0, rng)  # step 3
         self.trace[place] = Insertion(
             place,

@@ -1,4 +1,6 @@
-"""Figures of a string. The only file that knows matplotlib; nothing here trains or searches.
+"""Figures of strings and of surveys. The only file that knows matplotlib.
+
+Nothing here trains or searches.
 
 Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved. Colours are
 Okabe and Ito's, which the colour-blind tell apart; line styles differ too, for print.
@@ -6,8 +8,9 @@ Okabe and Ito's, which the colour-blind tell apart; line styles differ too, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot  # noqa: F401 - registers how notebooks show a Figure
 import numpy as np
@@ -21,10 +24,31 @@ from nconvex.dss import String
 from nconvex.landscape import Landscape
 from nconvex.problem import Problem
 
+if TYPE_CHECKING:
+    from nconvex.merging import Connectivity, Merge
+    from nconvex.pairs import Setting, Survey
+    from nconvex.presets import Published
+
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREEN = "#009E73"
 GREY = "#777777"
+PINK = "#CC79A7"
+YELLOW = "#E69F00"
+SKY = "#56B4E9"
+
+#: Of the curves of one figure, in their order: colour, marker, line style.
+STYLES = (
+    (BLUE, "o", "-"),
+    (ORANGE, "s", "--"),
+    (GREEN, "^", "-."),
+    (PINK, "D", ":"),
+    (YELLOW, "v", "-"),
+    (SKY, "P", "--"),
+)
+
+#: Places on an axis that are each named.
+FEW = 8
 
 #: Points a curve is drawn with.
 POINTS = 400
@@ -253,6 +277,223 @@ def digits(
     axes[0, 1].set_title("how likely the networks find each label", fontsize=11)
     axes[-1, 1].set_xlabel("fraction of the path's length")
     return figure
+
+
+def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
+    """Draw a survey: connected share, beads, normalized length and work, with 95 % intervals.
+
+    Against the setting's attribute that takes the most values of L₀, α and width, or against the
+    accuracy that L₀ stands for where losses are compared; one curve for each combination of what
+    else varies. Failures are drawn as open symbols beside the connected share. Where both α and
+    beads vary, a fifth figure compares the beads with the number that theory says suffices.
+
+    Args:
+        survey: What to draw, finished or not.
+        published: Points of the published figure, drawn beside ours.
+    """
+    x, xlabel, curves = _curves(survey)
+    rows = survey.aggregates()
+    predicted = xlabel.startswith("α") and bool(np.isfinite(survey.records["steepest"]).any())
+    figure = Figure(figsize=(20.0 if predicted else 16.4, 4.6), layout="constrained")
+    axes = figure.subplots(1, 5 if predicted else 4)
+    share, beads, length, work = axes[:4]
+    for (label, members), (colour, marker, line) in zip(
+        curves.items(), itertools.cycle(STYLES), strict=False
+    ):
+        members = sorted((k for k in members if rows["pairs"][k]), key=lambda k: x[k])
+        at = np.array([x[k] for k in members])
+        style = {"color": colour, "marker": marker, "ls": line, "ms": 4.5, "lw": 1.4}
+        for axis, name in (
+            (share, "share"),
+            (beads, "beads"),
+            (length, "normalized_length"),
+            (work, "search_steps"),
+        ):
+            middle, low, high = (rows[f"{name}{end}"][members] for end in ("", "_low", "_high"))
+            error = np.abs(np.nan_to_num([middle - low, high - middle]))
+            axis.errorbar(at, middle, error, capsize=2.0, elinewidth=0.9, label=label, **style)
+        for failure, symbol in (
+            ("bead_untrainable", "x"),
+            ("depth_exhausted", "+"),
+            ("end_untrainable", "_"),
+        ):
+            shares = rows[failure][members] / rows["pairs"][members]
+            kept = shares > 0.0
+            share.plot(at[kept], shares[kept], ls="", marker=symbol, color=colour, ms=6.0)
+    if published:
+        at = np.array([point.L0 for point in published])
+        for axis, values, bars in (
+            (beads, [p.inserted for p in published], [p.beads_bar for p in published]),
+            (
+                length,
+                [p.normalized_length for p in published],
+                [p.normalized_length_bar for p in published],
+            ),
+        ):
+            axis.errorbar(
+                at, values, bars, color="black", marker="*", ms=7.0, ls="", capsize=2.0,
+                elinewidth=0.9, label="published" + (" less 2" if axis is beads else ""),
+            )  # fmt: skip
+    pairs = rows["pairs"]
+    count = str(pairs.max()) if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
+    share.set(ylim=(-0.04, 1.04), ylabel="share of all pairs")
+    share.set_title(f"connected, and failures:\n× bead, + depth, – end; {count} pairs", fontsize=10)
+    extra = np.array([(p.inserted, p.normalized_length) for p in published]).reshape(-1, 2)
+    many = np.concatenate((rows["beads"], extra[:, 0]))
+    long = np.concatenate((rows["normalized_length"], extra[:, 1]))
+    ticks = [0, 1, 2, 5, 10, 20, 50, 100, 200]
+    beads.set_yscale("symlog", linthresh=1.0)
+    beads.set_yticks(ticks, map(str, ticks))
+    beads.set_ylim(*_room(many, 1.5, 0.0))
+    beads.set(ylabel="beads, of connected pairs")
+    length.set_ylim(*_room(long, 1.05, 0.97))
+    length.set(ylabel="normalized length, of connected pairs")
+    work.set(ylabel="gradient evaluations of the search", yscale="log")
+    beads.legend(frameon=False, fontsize=8)
+    for axis in axes[:4]:
+        axis.set(xlabel=xlabel)
+        if xlabel.startswith("α"):
+            continue
+        axis.set_xscale("log")
+        if len(places := sorted({float(f"{value:.3g}") for value in x})) <= FEW:
+            axis.set_xticks(places, [f"{value:g}" for value in places])
+            axis.set_xticks([], minor=True)
+    if predicted:
+        _prediction(survey, axes[4])
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) -> Figure:
+    """Draw the merge tree of models as a disconnectivity graph, and components against L₀.
+
+    A leaf ends at its model's loss; branches meet at the lowest loss at which their models are
+    known to be connected: an upper bound, since paths may have been missed.
+
+    Args:
+        connectivity: What to draw.
+        levels: Thresholds to mark.
+    """
+    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+    tree, count = figure.subplots(1, 2)
+    merges = connectivity.merges()
+    tops: dict[tuple[int, ...], float] = {
+        (k,): float(loss) for k, loss in enumerate(connectivity.losses)
+    }
+    place = {k: n for n, k in enumerate(_leaves(len(tops), merges))}
+    for merge in merges:
+        left, right = (
+            float(np.mean([place[k] for k in group])) for group in (merge.left, merge.right)
+        )
+        for group, at in ((merge.left, left), (merge.right, right)):
+            tree.plot([at, at], [tops[group], merge.height], color=BLUE, lw=1.4)
+        tree.plot([left, right], [merge.height] * 2, color=BLUE, lw=1.4)
+        tops[tuple(sorted(merge.left + merge.right))] = merge.height
+    tree.set(
+        yscale="log", xticks=list(place.values()), xticklabels=list(place), xlabel="model",
+        ylabel="loss", title="merge tree (an upper bound)",
+    )  # fmt: skip
+    heights = np.sort([*connectivity.losses, *(merge.height for merge in merges), *levels])
+    known = np.array([connectivity.components(float(height)) for height in heights])
+    count.step(heights, known, where="post", color=BLUE, lw=1.6)
+    for level in levels:
+        for axis in (tree.axhline, count.axvline):
+            axis(level, color="#bbbbbb", lw=0.8, ls=":")
+    lowest, highest = float(min(connectivity.losses)), float(heights[-1])
+    tree.set(ylim=(lowest / 1.3, 1.3 * (merges[-1].height if merges else highest)))
+    count.set(
+        xscale="log", xlabel="$L_0$", ylabel="components known, at most",
+        title=f"{len(connectivity.losses)} models, {connectivity.searches} searches",
+    )  # fmt: skip
+    count.yaxis.get_major_locator().set_params(integer=True)
+    for axis in (tree, count):
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
+    """Where each setting stands, what that is, and the settings of each curve by its label."""
+    settings = survey.settings
+    axes: dict[str, tuple[str, Callable[[Setting], Any]]] = {
+        "L0": ("$L_0$", lambda setting: setting.L0),
+        "alpha": ("α: beads are trained to α$L_0$", lambda setting: setting.alpha),
+        "hidden": ("hidden units a layer, h", lambda setting: setting.hidden[0]),
+    }
+    others: dict[str, Callable[[Setting], Any]] = {
+        "task": lambda setting: setting.task,
+        "activation": lambda setting: setting.activation,
+        "loss": lambda setting: setting.loss,
+        "depth": lambda setting: setting.depth,
+        "accepted / $L_0$": lambda setting: setting.accept,
+    }
+    if len({setting.loss for setting in settings}) > 1 and settings[0].task != "mnist":
+        name = "L0"
+        axes[name] = (
+            "root mean square residual that $L_0$ stands for",
+            lambda setting: setting.residual,
+        )
+    else:
+        name = max(axes, key=lambda axis: len({axes[axis][1](setting) for setting in settings}))
+    xlabel, value = axes.pop(name)
+    described = {
+        **{"α" if key == "alpha" else label: of for key, (label, of) in axes.items()},
+        **others,
+    }
+    varying = {
+        label: of
+        for label, of in described.items()
+        if len({of(setting) for setting in settings}) > 1
+    }
+    curves: dict[str, list[int]] = {}
+    for k, setting in enumerate(settings):
+        label = ", ".join(f"{label} {of(setting)}" for label, of in varying.items()) or "ours"
+        curves.setdefault(label, []).append(k)
+    return [float(value(setting)) for setting in settings], xlabel, curves
+
+
+def _room(values: np.ndarray, margin: float, lowest: float) -> tuple[float, float]:
+    """Limits of an axis that shows all means; wide intervals of a few pairs may leave it."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return lowest, lowest + 1.0
+    low, high = float(known.min()) / margin, float(known.max()) * margin
+    return (low if low > 1.0 else lowest), max(high, lowest + 0.1)
+
+
+def _prediction(survey: Survey, axes: Any) -> None:
+    """Beads against ℓΛ/(2(1-α)L₀), which suffice if Λ is the steepest slope near the path."""
+    records = survey.records
+    kept = records["connected"] & (records["beads"] > 0) & (records["alpha"] < 1.0)
+    records = records[kept]
+    enough = (
+        records["path_length"] * records["steepest"]
+        / (2.0 * (1.0 - records["alpha"]) * records["L0"])
+    )  # fmt: skip
+    alphas = np.unique(records["alpha"])
+    for alpha, (colour, marker, _) in zip(alphas, itertools.cycle(STYLES), strict=False):
+        of = records["alpha"] == alpha
+        axes.plot(
+            enough[of], records["beads"][of], ls="", marker=marker, ms=2.5, color=colour, alpha=0.5,
+            label=f"α = {alpha:g}",
+        )  # fmt: skip
+    ends = np.array([1.0, max(2.0, float(enough.max(initial=2.0)))])
+    axes.plot(ends, ends, color="black", lw=0.9, ls=":")
+    axes.set(
+        xscale="log", yscale="log", ylabel="beads",
+        xlabel="beads that suffice: ℓΛ/(2(1-α)$L_0$)",
+    )  # fmt: skip
+    axes.set_title("theory (dotted: as many)", fontsize=10)
+    axes.legend(frameon=False, fontsize=7, markerscale=2.0)
+
+
+def _leaves(models: int, merges: Sequence[Merge]) -> list[int]:
+    """Models in an order in which no two branches cross."""
+    order: dict[tuple[int, ...], list[int]] = {(k,): [k] for k in range(models)}
+    for merge in merges:
+        whole = tuple(sorted(merge.left + merge.right))
+        order[whole] = order.pop(merge.left) + order.pop(merge.right)
+    return [k for group in order.values() for k in group]
 
 
 def _doubtful(problem: Classification, string: String, images: int) -> np.ndarray:

@@ -41,7 +41,7 @@ def problem(
 
     Args:
         seed: Its child 0 draws the data.
-        task: "quadratic" or "cubic".
+        task: "quadratic", "cubic" or "authors-cubic".
         model: One input, one output; by default `MLP((1, 4, 4, 1))`, ReLU.
         loss: "mse", "mae", "huber" or "log-cosh".
         samples: Points in each of the training and the test set.

@@ -1,0 +1,736 @@
+"""Many pairs: a grid of settings, the record of each pair, and what they say together.
+
+Pair k of a survey has the seed child(survey's seed, k), under every setting: so a record depends on
+its setting, its pair and the survey's seed alone, whatever the order, the number and kind of
+workers, or interruptions; and settings are compared on the same draws. Points of one figure are
+therefore not independent of each other, while the pairs behind each point are.
+
+Every pair has an outcome, and none is dropped:
+
+===================  ==============================================================================
+``connected``        the loss is at most L₀ (or the accepted multiple of it) all along the path
+``bead_untrainable`` a bead stayed above α L₀ until its budget was spent
+``depth_exhausted``  segments above L₀ are left at the full depth
+``end_untrainable``  every start that was drawn for one of the ends stayed above L₀
+===================  ==============================================================================
+
+Shares are of all pairs. Beads and lengths are known of finished paths only, so their means are over
+the connected pairs, and the shares stand beside them: where few pairs connect, the means are those
+of the easy ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import os
+import platform
+import random
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import numba
+import numpy as np
+
+from nconvex import digits, intervals, mnist, quad
+from nconvex.classification import METRICS
+from nconvex.data import POLYNOMIALS
+from nconvex.definitions import (
+    VERSION,
+    NconvexError,
+    RMSProp,
+    Seed,
+    Training,
+    TrainingStatus,
+    child,
+    require_alpha,
+    require_integer,
+    require_positive,
+)
+from nconvex.dss import INSERTIONS, MAX_DEPTH, String, connect
+from nconvex.files import write_whole
+from nconvex.kernels import LOSSES
+from nconvex.model import MLP
+from nconvex.problem import Problem
+from nconvex.store import Store
+from nconvex.train import train
+
+TASKS = (*POLYNOMIALS, "mnist")
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "authors")
+OUTCOMES = ("connected", "bead_untrainable", "depth_exhausted", "end_untrainable")
+
+#: Of a record: names and NumPy types. What is not known of a pair is not a number.
+FIELDS = (
+    ("setting", "i8"),
+    ("pair", "i8"),
+    ("task", "U16"),
+    ("activation", "U8"),
+    ("loss", "U8"),
+    ("hidden", "U32"),
+    ("L0", "f8"),
+    ("alpha", "f8"),
+    ("depth", "i8"),
+    ("accept", "f8"),
+    ("outcome", "U16"),
+    ("connected", "?"),
+    ("certified", "?"),
+    ("beads", "f8"),
+    ("normalized_length", "f8"),
+    ("path_length", "f8"),
+    ("max_error_lower", "f8"),
+    ("max_error", "f8"),
+    ("line_max_error", "f8"),
+    ("loss_1", "f8"),
+    ("loss_2", "f8"),
+    ("starts", "i8"),
+    ("training_steps", "i8"),
+    ("search_steps", "f8"),
+    ("segments_above", "f8"),
+    ("steepest", "f8"),
+)
+
+#: Of the aggregates: one row a setting.
+AGGREGATES = (
+    ("setting", "i8"),
+    ("pairs", "i8"),
+    *((outcome, "i8") for outcome in OUTCOMES),
+    *(
+        (f"{name}{end}", "f8")
+        for name in ("share", "beads", "normalized_length", "search_steps", "training_steps")
+        for end in ("", "_low", "_high")
+    ),
+    ("strict", "i8"),
+)
+
+#: Trained ends that a process keeps for other settings of the same pairs: 70 MB at width 64.
+REMEMBERED = 2048
+
+#: Points of a segment at which its steepest slope is looked for.
+SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one pair is made from, but for its seed.
+
+    Attributes:
+        task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
+        activation: "relu", "sigmoid", "tanh", or "authors" for `MLP.of_the_authors`.
+        loss: As for `Problem`; "loss" or "error" for MNIST, see `Classification`.
+        hidden: Units of each hidden layer.
+        L0: The threshold.
+        alpha: Beads are trained to alpha L0.
+        depth: Recursions allowed.
+        accept: Multiple of L0 that the path may rise to. Departs from the draft above 1: the
+            authors' published code accepts 1.1.
+        insert: As for `connect`.
+        samples: Points of the polynomials' training set, and of their test set.
+        rmsprop: Settings of the ends' descents.
+        bead_rmsprop: Settings of the beads' descents; those of the ends by default.
+
+    Raises:
+        NconvexError: A value is out of its range.
+    """
+
+    task: str = "quadratic"
+    activation: str = "relu"
+    loss: str = "mse"
+    hidden: tuple[int, ...] = (4, 4)
+    L0: float = 1e-3
+    alpha: float = 0.8
+    depth: int = 10
+    accept: float = 1.0
+    insert: str = "peak"
+    samples: int = 1000
+    rmsprop: RMSProp = field(default_factory=RMSProp)
+    bead_rmsprop: RMSProp | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        losses = METRICS if self.task == "mnist" else tuple(LOSSES)
+        for name, choices in (
+            ("task", TASKS),
+            ("activation", ("relu",) if self.task == "mnist" else ACTIVATIONS),
+            ("loss", losses),
+            ("insert", INSERTIONS),
+        ):
+            if (value := getattr(self, name)) not in choices:
+                raise NconvexError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
+        if not self.hidden:
+            raise NconvexError("hidden must name one layer at least, e.g. (4, 4)")
+        for units in self.hidden:
+            require_integer("a layer's size", units, 1)
+        require_positive("L0", self.L0)
+        require_alpha(self.alpha)
+        require_integer("depth", self.depth, 0)
+        if self.depth > MAX_DEPTH:
+            raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {self.depth}")
+        require_positive("accept", self.accept)
+        if self.accept < 1.0:
+            raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
+        require_integer("samples", self.samples, 1)
+
+    @property
+    def residual(self) -> float:
+        """The root mean square residual σ that L₀ stands for, if residuals are normal.
+
+        L₀ is σ² for ``mse``, σ √(2/π) for ``mae``; where residuals stay well below Huber's corner
+        and 1, σ²/2 for ``huber`` and ``log-cosh``. Not a number for a classifier.
+        """
+        if self.loss == "mse":
+            return math.sqrt(self.L0)
+        if self.loss == "mae":
+            return self.L0 * math.sqrt(math.pi / 2.0)
+        return math.nan if self.task == "mnist" else math.sqrt(2.0 * self.L0)
+
+    def problem(self, seed: Seed, for_beads: bool = False) -> Problem:
+        """Make the landscape, with the ends' descents or the beads'."""
+        rmsprop = self.bead_rmsprop if for_beads and self.bead_rmsprop else self.rmsprop
+        if self.task == "mnist":
+            return _mnist(self.hidden, self.loss, rmsprop)
+        sizes = (1, *self.hidden, 1)
+        authors = self.activation == "authors"
+        model = MLP.of_the_authors(sizes) if authors else MLP(sizes, self.activation)
+        return quad.problem(seed, self.task, model, self.loss, self.samples, rmsprop)
+
+
+def grid(settings: Setting | None = None, **values: Any) -> tuple[Setting, ...]:
+    """Make all combinations of values: grid(L0=(1e-2, 1e-3), alpha=(0.8, 0.95)) are four settings.
+
+    Args:
+        settings: Gives what is not named.
+        values: By attribute of `Setting`: one value, or several in a list or tuple. Hidden layers
+            are tuples, so several of them are a list of tuples.
+
+    Raises:
+        NconvexError: A name is unknown or a value out of its range.
+    """
+    base = Setting() if settings is None else settings
+    known = {attribute.name for attribute in fields(Setting)}
+    if unknown := sorted(values.keys() - known):
+        raise NconvexError(
+            f"a setting has no {', '.join(unknown)}; choose from {', '.join(sorted(known))}"
+        )
+    choices = [
+        list(value) if isinstance(value, list | tuple) and not _one_shape(name, value) else [value]
+        for name, value in values.items()
+    ]
+    return tuple(
+        replace(base, **dict(zip(values, chosen, strict=True)))
+        for chosen in itertools.product(*choices)
+    )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Records of many pairs.
+
+    Attributes:
+        settings: What was surveyed.
+        pairs: Pairs a setting.
+        seed: Of the survey.
+        records: Structured array with `FIELDS`, in the order of setting and pair; a pair that is
+            not finished has no record.
+    """
+
+    settings: tuple[Setting, ...]
+    pairs: int
+    seed: tuple[int, ...]
+    records: np.ndarray
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pair is finished."""
+        return len(self.records) == self.pairs * len(self.settings)
+
+    def of(self, setting: int) -> np.ndarray:
+        """Return one setting's records."""
+        return np.asarray(self.records[self.records["setting"] == setting])
+
+    def aggregates(self) -> np.ndarray:
+        """Return one row a setting: counts of outcomes, shares and means with 95 % intervals.
+
+        ``share`` is the connected share of all pairs, with Wilson's interval; ``beads`` and
+        ``normalized_length`` are means over the connected pairs, ``search_steps`` over those whose
+        ends were trained, ``training_steps`` over all, each with Student's t interval; ``strict``
+        counts the paths that stay below L₀ itself. See `intervals`.
+        """
+        rows = []
+        for setting in range(len(self.settings)):
+            records = self.of(setting)
+            connected = records[records["connected"]]
+            searched = records[records["outcome"] != "end_untrainable"]
+            count = len(connected)
+            share = count / len(records) if len(records) else math.nan
+            rows.append(
+                (
+                    setting,
+                    len(records),
+                    *(int(np.sum(records["outcome"] == outcome)) for outcome in OUTCOMES),
+                    share,
+                    *intervals.wilson(count, len(records)),
+                    *intervals.mean(connected["beads"]),
+                    *intervals.mean(connected["normalized_length"]),
+                    *intervals.mean(searched["search_steps"]),
+                    *intervals.mean(records["training_steps"]),
+                    int(np.sum(records["max_error"] <= records["L0"])),
+                )
+            )
+        return np.array(rows, dtype=list(AGGREGATES))
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the records, one line a pair; numbers that are not known are empty.
+
+        Raises:
+            NconvexError: The file cannot be written.
+        """
+        _write_csv(path, self.records)
+
+    def aggregates_to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the aggregates, one line a setting, after what varies between them.
+
+        Raises:
+            NconvexError: The file cannot be written.
+        """
+        _write_csv(path, self.aggregates(), [self._label(k) for k in range(len(self.settings))])
+
+    def table(self) -> str:
+        """Return the aggregates as a Markdown table, aligned for reading as plain text."""
+        names = [*self._label(0), "pairs", "connected (Wilson 95 %)", "beads (t 95 %)"]
+        names += ["normalized length (t 95 %)", "steps of search", "of training", "failures"]
+        rows = [names]
+        for setting, row in enumerate(self.aggregates()):
+            failures = ", ".join(
+                f"{row[outcome]} {outcome.replace('_', ' ')}"
+                for outcome in OUTCOMES[1:]
+                if row[outcome]
+            )
+            share = f"{row['share']:.2f} [{row['share_low']:.2f}, {row['share_high']:.2f}]"
+            rows.append(
+                [
+                    *(_short(value) for value in self._label(setting).values()),
+                    str(row["pairs"]),
+                    share if row["pairs"] else "",
+                    _mean(row, "beads", ".2f"),
+                    _mean(row, "normalized_length", ".3f"),
+                    _mean(row, "search_steps", ".0f"),
+                    _mean(row, "training_steps", ".0f"),
+                    failures or "none",
+                ]
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+            for row in rows
+        ]
+        lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+        return "\n".join(lines)
+
+    def _label(self, setting: int) -> dict[str, Any]:
+        """What tells a setting from the others."""
+        described = [_described(each) for each in self.settings]
+        varying = [
+            name
+            for name in described[0]
+            if len({repr(each[name]) for each in described}) > 1 or name == "L0"
+        ]
+        return {name: described[setting][name] for name in varying}
+
+
+# -- Running --------------------------------------------------------------------------------------
+
+
+def survey(
+    settings: Setting | Sequence[Setting],
+    pairs: int = 20,
+    seed: Seed = 0,
+    store: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    keep_strings: bool = False,
+    progress: Callable[[int, int, np.ndarray], None] | None = None,
+) -> Survey:
+    """Train and connect many pairs under each setting.
+
+    Args:
+        settings: What to survey, e.g. from `grid`.
+        pairs: Pairs a setting.
+        seed: Names all randomness; pair k has child k of it.
+        store: A file that keeps each pair as soon as it is finished. One that exists must be of
+            the same survey, which is then continued.
+        workers: Threads; the kernels release Python's lock. All cores by default.
+        executor: Any `concurrent.futures.Executor` instead of threads: a process pool (context
+            "spawn"), Dask's `client.get_executor()`, `mpi4py.futures.MPIPoolExecutor`, …; workers
+            only return records, this process stores them.
+        keep_strings: Keep each path's beads in the store.
+        progress: Called after each pair with the pairs finished, of how many, and its record.
+
+    Raises:
+        NconvexError: A value is out of its range, or the store is damaged, of another survey or of
+            other versions, cannot be written, or a worker process died.
+        KeyboardInterrupt: Ctrl-C; finished pairs are in the store, if there is one.
+    """
+    settings = (settings,) if isinstance(settings, Setting) else tuple(settings)
+    if not settings:
+        raise NconvexError("a survey needs one setting at least, e.g. Setting(L0=1e-3)")
+    if len(set(settings)) < len(settings):
+        raise NconvexError("a setting occurs twice; the same pairs would be counted twice")
+    require_integer("pairs", pairs, 1)
+    workers = os.cpu_count() or 1 if workers is None else workers
+    require_integer("workers", workers, 1)
+    if keep_strings and store is None:
+        raise NconvexError("strings are kept in a store; name one with store=")
+    seed = child(seed)
+    with ExitStack() as stack:
+        kept: Store | _Memory = _Memory()
+        if store is not None:
+            kept = stack.enter_context(
+                Store(
+                    store, FIELDS, _configuration(settings, pairs, seed, keep_strings), versions()
+                )
+            )
+            if kept.versions != versions():
+                made = ", ".join(f"{name} {version}" for name, version in kept.versions.items())
+                raise NconvexError(
+                    f"{store} was made by {made}; continue it with these, or start a new file, so "
+                    "that one survey is not computed in two ways"
+                )
+        todo = [
+            (setting, pair)
+            for pair in range(pairs)
+            for setting in range(len(settings))
+            if (setting, pair) not in kept
+        ]
+        # The order plays no role. At random, two processes on one file share the work, and the
+        # time left can be told from the pairs finished so far.
+        random.SystemRandom().shuffle(todo)
+        total = pairs * len(settings)
+        done = total - len(todo)
+        jobs = (
+            (setting, pair, settings[setting], child(seed, pair), keep_strings)
+            for setting, pair in todo
+            if (setting, pair) not in kept
+        )
+        results = _on_threads(jobs, workers) if executor is None else _on_executor(jobs, executor)
+        with closing(results):
+            for record, beads in results:
+                done += kept.add(record, beads)
+                if progress is not None:
+                    progress(done, total, np.array(record, dtype=list(FIELDS)))
+        return Survey(settings, pairs, seed, kept.records())
+
+
+def load(store: str | os.PathLike[str]) -> Survey:
+    """Read the survey in a store, finished or not.
+
+    Raises:
+        NconvexError: The file does not exist, is damaged, or of another version.
+    """
+    with Store(store, FIELDS) as kept:
+        settings, pairs, seed, _ = configured(kept)
+        return Survey(settings, pairs, seed, kept.records())
+
+
+def resume(
+    store: str | os.PathLike[str],
+    workers: int | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int, np.ndarray], None] | None = None,
+) -> Survey:
+    """Continue the survey in a store.
+
+    Raises:
+        NconvexError: As for `survey`, or the file does not exist.
+        KeyboardInterrupt: As for `survey`.
+    """
+    with Store(store, FIELDS) as kept:
+        settings, pairs, seed, keep_strings = configured(kept)
+    return survey(settings, pairs, seed, store, workers, executor, keep_strings, progress)
+
+
+def run(
+    setting: int,
+    pair: int,
+    what: Setting,
+    seed: tuple[int, ...],
+    keep: bool,
+    alive: Callable[..., None] | None = None,
+) -> tuple[tuple[Any, ...], np.ndarray | None]:
+    """Train and connect one pair: its record, in plain numbers and text, and its beads if wanted.
+
+    Streams are those of `run_pair`: with accept = 1, insertion at the peak and one optimizer, it is
+    the same pair.
+
+    Args:
+        setting: Place of the setting in the survey.
+        pair: Place of the pair.
+        what: The setting.
+        seed: Of the pair.
+        keep: Whether the beads are wanted.
+        alive: Called between descents; may raise to stop.
+    """
+    problem = what.problem(seed)
+    trainings = []
+    for end in (1, 2):
+        trainings.append(_trained(what, problem, child(seed, end)))
+        if alive is not None:
+            alive()
+        if trainings[-1].status is not TrainingStatus.TRAINED:
+            break
+    trained = all(training.status is TrainingStatus.TRAINED for training in trainings)
+    losses = [training.loss for training in trainings] + [math.nan]
+    string = None
+    if trained:
+        for_beads = what.problem(seed, for_beads=True) if what.bead_rmsprop else problem
+        string = connect(
+            for_beads,
+            trainings[0].theta,
+            trainings[1].theta,
+            what.accept * what.L0,
+            what.alpha / what.accept,
+            what.depth,
+            child(seed, 3),
+            alive,
+            what.insert,
+        )
+    described = _described(what)
+    record = (
+        setting,
+        pair,
+        *(described[name] for name, _ in FIELDS[2:10]),
+        "end_untrainable" if string is None else string.status.name.lower(),
+        string is not None and string.connected,
+        string is not None and string.certified,
+        *_measured(string),
+        *losses[:2],
+        sum(training.starts for training in trainings),
+        sum(training.steps for training in trainings),
+        math.nan if string is None else float(string.gradient_evaluations),
+        math.nan if string is None else float(len(string.failures)),
+        math.nan if string is None or what.task == "mnist" else _steepest(problem, string),
+    )
+    return record, string.beads if keep and string is not None else None
+
+
+def versions() -> dict[str, str]:
+    """Return what a record depends on besides its seed."""
+    return {
+        "nconvex": VERSION,
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "machine": platform.machine(),
+    }
+
+
+def configured(kept: Store) -> tuple[tuple[Setting, ...], int, tuple[int, ...], bool]:
+    """Return settings, pairs, seed and whether strings are kept, of a store.
+
+    Raises:
+        NconvexError: The store's configuration is damaged.
+    """
+    try:
+        found = kept.configuration
+        return (
+            tuple(_from_json(values) for values in found["settings"]),
+            int(found["pairs"]),
+            tuple(found["seed"]),
+            bool(found["keep_strings"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise NconvexError(f"{kept.path} is damaged: its configuration lacks {error}") from None
+
+
+Job = tuple[int, int, Setting, tuple[int, ...], bool]
+Result = tuple[tuple[Any, ...], np.ndarray | None]
+
+
+def _on_threads(jobs: Iterable[Job], workers: int) -> Generator[Result, None, None]:
+    stop = threading.Event()
+
+    def alive(*_: object) -> None:
+        if stop.is_set():
+            raise CancelledError
+
+    jobs = iter(jobs)
+    pool = ThreadPoolExecutor(workers)
+    pending: set[Future[Result]] = set()
+    try:
+        while True:
+            for job in itertools.islice(jobs, 2 * workers - len(pending)):
+                pending.add(pool.submit(run, *job, alive))
+            if not pending:
+                return
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_executor(jobs: Iterable[Job], executor: Executor) -> Generator[Result, None, None]:
+    pending: set[Future[Result]] = set()
+    try:
+        pending = {executor.submit(run, *job) for job in jobs}
+        while pending:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    except BrokenExecutor as error:
+        raise NconvexError(
+            f"a worker process died ({error}); what is in the store is safe, resume it"
+        ) from error
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+class _Memory:
+    """A store that forgets."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[int, int], tuple[Any, ...]] = {}
+
+    def __contains__(self, key: tuple[int, int]) -> bool:
+        return key in self._records
+
+    def add(self, record: tuple[Any, ...], beads: np.ndarray | None) -> bool:
+        self._records[record[0], record[1]] = record
+        return True
+
+    def records(self) -> np.ndarray:
+        return np.array([self._records[key] for key in sorted(self._records)], dtype=list(FIELDS))
+
+
+# -- Records --------------------------------------------------------------------------------------
+
+
+def _measured(string: String | None) -> tuple[float, ...]:
+    if string is None:
+        return (math.nan,) * 6
+    return (
+        float(string.n_beads),
+        string.normalized_length,
+        string.path_length,
+        *string.max_error_bounds,
+        string.line_max_error,
+    )
+
+
+def _steepest(problem: Problem, string: String) -> float:
+    """The largest norm of the gradient (of the training loss) at some points of each segment."""
+    return max(
+        float(np.linalg.norm(problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]))
+        for left, right in itertools.pairwise(string.beads)
+        for t in SLOPES
+    )
+
+
+def _trained(what: Setting, problem: Problem, seed: tuple[int, ...]) -> Training:
+    """Train an end, or remember it: settings that differ in the search alone share their ends.
+
+    Two threads may train the same one side by side; it is the same to the last bit.
+    """
+    if what.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
+        return train(problem, what.L0, seed)
+    key = (replace(what, alpha=1.0, depth=0, accept=1.0, insert="peak", bead_rmsprop=None), seed)
+    if (known := _ends.get(key)) is not None:
+        return known
+    training = train(problem, what.L0, seed)
+    with _lock:
+        if len(_ends) >= REMEMBERED:
+            del _ends[next(iter(_ends))]
+        _ends[key] = training
+    return training
+
+
+_lock = threading.Lock()
+_ends: dict[tuple[Setting, tuple[int, ...]], Training] = {}
+
+
+@lru_cache(maxsize=4)
+def _mnist(hidden: tuple[int, ...], metric: str, rmsprop: RMSProp) -> Problem:
+    """One landscape serves all pairs: the data are the same."""
+    return mnist.problem(
+        "subset", MLP((digits.SIDE**2, *hidden, digits.CLASSES)), metric, rmsprop=rmsprop
+    )
+
+
+def _one_shape(name: str, value: Sequence[Any]) -> bool:
+    return name == "hidden" and all(isinstance(units, int) for units in value)
+
+
+def _described(setting: Setting) -> dict[str, Any]:
+    values = {attribute.name: getattr(setting, attribute.name) for attribute in fields(setting)}
+    return {**values, "hidden": "-".join(map(str, setting.hidden))}
+
+
+def _configuration(
+    settings: Sequence[Setting], pairs: int, seed: tuple[int, ...], keep_strings: bool
+) -> Mapping[str, Any]:
+    return {
+        "settings": [asdict(setting) for setting in settings],
+        "pairs": pairs,
+        "seed": list(seed),
+        "keep_strings": keep_strings,
+    }
+
+
+def _from_json(values: dict[str, Any]) -> Setting:
+    values = dict(values)
+    for name in ("rmsprop", "bead_rmsprop"):
+        if values[name] is not None:
+            values[name] = RMSProp(**values[name])
+    return Setting(**values)
+
+
+# -- Text -----------------------------------------------------------------------------------------
+
+
+def _write_csv(
+    path: str | os.PathLike[str],
+    rows: np.ndarray,
+    labels: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    labels = [{}] * len(rows) if labels is None else labels
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*(labels[0] if labels else ()), *(rows.dtype.names or ())])
+    for label, row in zip(labels, rows.tolist(), strict=True):
+        writer.writerow([*map(_short, label.values()), *map(_short, row)])
+    document = text.getvalue().encode()
+
+    def write(file: BinaryIO) -> None:
+        file.write(document)
+
+    write_whole(path, write)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.10g}"
+    return str(value)
+
+
+def _mean(row: np.void, name: str, spec: str) -> str:
+    if math.isnan(row[name]):
+        return "–"
+    if math.isnan(row[f"{name}_low"]):
+        return format(row[name], spec)
+    return f"{row[name]:{spec}} [{row[f'{name}_low']:{spec}}, {row[f'{name}_high']:{spec}}]"

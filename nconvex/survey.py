@@ -1,0 +1,387 @@
+"""Many pairs, from the command line; `nc.survey(...)` is `pairs.survey`.
+
+    python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
+
+trains and connects them, and keeps each finished pair in a file, from which `resume` goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nconvex import cli, kernels, presets, wide
+from nconvex.data import POLYNOMIALS
+from nconvex.definitions import VERSION, NconvexError, RMSProp
+from nconvex.files import write_whole
+from nconvex.jit import is_compiled
+from nconvex.kernels import LOSSES
+from nconvex.pairs import (
+    ACTIVATIONS,
+    OUTCOMES,
+    Setting,
+    Survey,
+    grid,
+    load,
+    resume,
+    survey,
+)
+
+#: Seconds between two updates of the line of progress.
+PATIENCE = 0.5
+PATIENCE_WITHOUT_TERMINAL = 10.0
+
+
+class _Callable(ModuleType):
+    """Lets this module be called: `python -m` needs the module, `nc.survey(...)` the function."""
+
+    def __call__(self, *args: Any, **options: Any) -> Survey:
+        """Run a survey; see `pairs.survey`."""
+        return survey(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    progress = cli.Progress(getattr(args, "quiet", True))
+    try:
+        args.command(args, progress)
+        return cli.FINISHED
+    except NconvexError as error:
+        progress.close()
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return cli.BAD_INPUT
+    except MemoryError:
+        progress.close()
+        print(f"{parser.prog}: error: not enough memory; use fewer workers", file=sys.stderr)
+        return cli.BAD_INPUT
+    except KeyboardInterrupt:
+        progress.close()
+        where = f"; go on with: {parser.prog} resume {args.store}" if args.store else ""
+        print(f"interrupted{where}", file=sys.stderr)
+        return cli.INTERRUPTED
+
+
+# -- Commands -------------------------------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace, progress: cli.Progress) -> None:
+    settings, pairs = _settings(args)
+    with ExitStack() as stack:
+        result = survey(
+            settings,
+            pairs,
+            args.seed,
+            args.store,
+            args.workers,
+            _executor(args, stack),
+            args.keep_strings,
+            _announced(progress, settings),
+        )
+    _finish(result, args, progress)
+
+
+def _resume(args: argparse.Namespace, progress: cli.Progress) -> None:
+    settings = load(args.store).settings
+    with ExitStack() as stack:
+        result = resume(
+            args.store, args.workers, _executor(args, stack), _announced(progress, settings)
+        )
+    _finish(result, args, progress)
+
+
+def _status(args: argparse.Namespace, progress: cli.Progress) -> None:
+    result = load(args.store)
+    total = result.pairs * len(result.settings)
+    print(f"{args.store}: {len(result.records)} of {total} pairs finished")
+    print(_tables(result))
+
+
+def _export(args: argparse.Namespace, progress: cli.Progress) -> None:
+    result = load(args.store)
+    if args.csv is None and args.aggregates is None and args.markdown is None:
+        raise NconvexError("name what to write: --csv FILE, --aggregates FILE or --markdown FILE")
+    if args.csv is not None:
+        result.to_csv(args.csv)
+    if args.aggregates is not None:
+        result.aggregates_to_csv(args.aggregates)
+    if args.markdown is not None:
+        document = (_tables(result) + "\n").encode()
+        write_whole(args.markdown, lambda file: _write(file, document))
+
+
+def _plot(args: argparse.Namespace, progress: cli.Progress) -> None:
+    _draw(load(args.store), args.out)
+
+
+def _finish(result: Survey, args: argparse.Namespace, progress: cli.Progress) -> None:
+    progress.close()
+    print(_tables(result))
+    if args.out is not None:
+        _draw(result, args.out)
+
+
+def _tables(result: Survey) -> str:
+    comparison = presets.comparison(result)
+    return result.table() + (
+        f"\n\nbeside the published figure:\n\n{comparison}" if comparison else ""
+    )
+
+
+def _draw(result: Survey, out: Path) -> None:
+    from nconvex import plots  # matplotlib takes longer to import than many a survey to run
+
+    figure = plots.survey(result, presets.published(result.settings))
+    write_whole(out, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def _write(file: Any, document: bytes) -> None:
+    file.write(document)
+
+
+# -- Arguments ------------------------------------------------------------------------------------
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(
+        prog="python -m nconvex.survey",
+        description="Statistics over many pairs: trains and connects many pairs of networks under\n"
+        "each of several settings, counts every outcome, and keeps each finished pair in one file.",
+        epilog="examples:\n"
+        "  python -m nconvex.survey run --preset alpha --store alpha.sqlite --out alpha.png\n"
+        "  python -m nconvex.survey run --activation tanh --L0 1e-2 1e-3 --pairs 50\n"
+        "  python -m nconvex.survey resume alpha.sqlite --workers 2",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nconvex {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="start a survey, or go on with it")
+    run.set_defaults(command=_run)
+    _what(run)
+    run.add_argument(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="keep each finished pair in this SQLite file, from which `resume` goes on (default: "
+        "nowhere; e.g. --store quadratic.sqlite)",
+    )
+    run.add_argument(
+        "--keep-strings", action="store_true", help="keep every path's beads in the store, too"
+    )
+    _work(run)
+    again = commands.add_parser("resume", help="go on with a survey")
+    again.set_defaults(command=_resume)
+    _file(again)
+    _work(again)
+    status = commands.add_parser("status", help="print how far a survey is, and its table")
+    status.set_defaults(command=_status)
+    _file(status)
+    export = commands.add_parser("export", help="write records or aggregates")
+    export.set_defaults(command=_export)
+    _file(export)
+    export.add_argument("--csv", type=Path, metavar="FILE", help="one line a pair")
+    export.add_argument("--aggregates", type=Path, metavar="FILE", help="CSV, one line a setting")
+    export.add_argument("--markdown", type=Path, metavar="FILE", help="the table that is printed")
+    plot = commands.add_parser("plot", help="draw the figure")
+    plot.set_defaults(command=_plot)
+    _file(plot)
+    plot.add_argument(
+        "--out",
+        type=Path,
+        default=Path("survey.png"),
+        metavar="FILE",
+        help="the PNG to write (default survey.png; e.g. --out alpha.png)",
+    )
+    return parser
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset",
+        choices=tuple(presets.PRESETS),
+        metavar="NAME",
+        help="a survey that is ready to run, instead of the options below: "
+        + "; ".join(f"{name}, {preset.about}" for name, preset in presets.PRESETS.items()),
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        metavar="N",
+        help="pairs a setting (default the preset's, or 20; e.g. --pairs 100)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="names all randomness (default 0; e.g. --seed 7)"
+    )
+    options = parser.add_argument_group("the grid: several values of an option are all combined")
+    options.add_argument(
+        "--task",
+        nargs="+",
+        choices=(*POLYNOMIALS, "mnist"),
+        metavar="TASK",
+        help=f"{', '.join(POLYNOMIALS)} or mnist (default quadratic; e.g. --task cubic)",
+    )
+    options.add_argument(
+        "--activation",
+        nargs="+",
+        choices=ACTIVATIONS,
+        metavar="NAME",
+        help=f"{', '.join(ACTIVATIONS)} (default relu; e.g. --activation tanh sigmoid)",
+    )
+    options.add_argument(
+        "--loss",
+        nargs="+",
+        metavar="NAME",
+        help=f"{', '.join(LOSSES)}; for mnist loss or error (default mse; e.g. --loss mae)",
+    )
+    options.add_argument(
+        "--hidden",
+        nargs="+",
+        metavar="N-N",
+        type=_layers,
+        help="units of the hidden layers (default 4-4; e.g. --hidden 4-4 8-8)",
+    )
+    options.add_argument(
+        "--L0",
+        nargs="+",
+        type=float,
+        metavar="LOSS",
+        help="thresholds (default 1e-3; e.g. --L0 1e-2 1e-3)",
+    )
+    options.add_argument(
+        "--alpha",
+        nargs="+",
+        type=float,
+        metavar="ALPHA",
+        help="beads are trained down to alpha L0 (default 0.8; e.g. --alpha 0.5 0.8)",
+    )
+    options.add_argument(
+        "--depth",
+        nargs="+",
+        type=int,
+        metavar="D",
+        help="recursions allowed (default 10; e.g. --depth 10 14)",
+    )
+    options.add_argument(
+        "--budget",
+        type=int,
+        metavar="STEPS",
+        help=f"RMSProp steps of a descent (default {RMSProp.budget}; e.g. --budget 50000)",
+    )
+
+
+def _work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads to work with (default all cores; e.g. --workers 2)",
+    )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="work on the Dask cluster of this scheduler instead; needs nconvex[dask] (e.g. --dask "
+        "tcp://127.0.0.1:8786)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="draw a figure (e.g. --out alpha.png)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, metavar="FILE", help="the store of the survey")
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    return tuple(int(units) for units in text.split("-"))
+
+
+def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
+    names = ("task", "activation", "loss", "hidden", "L0", "alpha", "depth")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.preset is not None:
+        if given or args.budget is not None:
+            raise NconvexError("--preset says what is surveyed; drop the other options of the grid")
+        preset = presets.preset(args.preset)
+        return preset.settings, preset.pairs if args.pairs is None else args.pairs
+    if args.budget is not None:
+        given["rmsprop"] = RMSProp(budget=args.budget)
+    if given.get("task") == ["mnist"]:
+        given = {"loss": "loss", "hidden": (256,), "L0": 0.4, **given}
+    return grid(**given), 20 if args.pairs is None else args.pairs
+
+
+def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
+    if args.dask is None:
+        return None
+    if args.workers is not None:
+        raise NconvexError("--dask brings its own workers; drop --workers")
+    try:
+        from distributed import Client
+    except ImportError:
+        raise NconvexError("--dask needs Dask; install nconvex[dask]") from None
+    try:
+        client = stack.enter_context(Client(args.dask, timeout="10s"))
+    except (OSError, ValueError) as error:
+        raise NconvexError(f"no Dask scheduler answers at {args.dask}: {error}") from None
+    return client.get_executor()
+
+
+# -- Progress -------------------------------------------------------------------------------------
+
+
+def _announced(
+    progress: cli.Progress, settings: Sequence[Setting]
+) -> Callable[[int, int, np.ndarray], None]:
+    needed = {wide.descend if setting.task == "mnist" else kernels.rmsprop for setting in settings}
+    if not all(is_compiled(kernel) for kernel in needed):
+        progress.line("compiling the kernels, about 10 seconds (kept for later runs)")
+    return _Line(progress)
+
+
+class _Line:
+    """Pairs finished, outcomes so far, time left."""
+
+    def __init__(self, progress: cli.Progress):
+        self._progress = progress
+        self._began = time.monotonic()
+        self._shown = -np.inf
+        self._every = PATIENCE if sys.stderr.isatty() else PATIENCE_WITHOUT_TERMINAL
+        self._counts = dict.fromkeys(OUTCOMES, 0)
+
+    def __call__(self, done: int, total: int, record: np.ndarray) -> None:
+        self._counts[str(record["outcome"])] += 1
+        now = time.monotonic()
+        if now - self._shown < self._every and done < total:
+            return
+        self._shown = now
+        here = sum(self._counts.values())
+        left = (now - self._began) / here * (total - done)
+        outcomes = ", ".join(
+            f"{count} {outcome.replace('_', ' ')}"
+            for outcome, count in self._counts.items()
+            if count
+        )
+        self._progress.live(f"{done} of {total} pairs, {_duration(left)} left: {outcomes}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""What is in the file stays there, whatever happens to those who write to it."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import nconvex as nc
+from nconvex import NconvexError, RMSProp, pairs
+from nconvex.store import FORMAT, Store
+
+FIELDS = (("setting", "i8"), ("pair", "i8"), ("word", "U8"), ("flag", "?"), ("value", "f8"))
+ABOUT = {"what": [1, 2.5, "three"]}
+VERSIONS = {"nconvex": "0"}
+
+SETTINGS = pairs.grid(L0=(2e-2, 1e-2), samples=40, rmsprop=RMSProp(budget=400))
+PAIRS = 12
+
+#: A process that surveys SETTINGS; more slowly than it could, so that kills hit it in the middle.
+WORKER = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from nconvex import pairs
+from test_store import SETTINGS, PAIRS
+print("ready", flush=True)
+pairs.survey(SETTINGS, PAIRS, 5, sys.argv[1], workers=2, keep_strings=True,
+             progress=lambda *_: time.sleep({pause}))
+"""
+
+
+def worker(path, pause=0.0):
+    code = WORKER.format(tests=os.path.dirname(__file__), pause=pause)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return nc.survey(SETTINGS, PAIRS, 5, workers=1).records
+
+
+def filled(path):
+    with Store(path, FIELDS, ABOUT, VERSIONS) as store:
+        store.add((0, 1, "one", True, 0.1))
+        store.add((0, 0, "", False, np.nan), np.arange(6.0).reshape(3, 2))
+    return path
+
+
+# -- What is put in comes out ----------------------------------------------------------------------
+
+
+def test_records_come_back_bit_for_bit_in_order(tmp_path):
+    path = filled(tmp_path / "s")
+    with Store(path, FIELDS) as store:
+        records = store.records()
+        assert records[["setting", "pair"]].tolist() == [(0, 0), (0, 1)]
+        assert records["value"][1] == 0.1
+        assert np.isnan(records["value"][0])
+        assert records["flag"].tolist() == [False, True]
+        assert store.configuration == ABOUT
+        assert store.versions == VERSIONS
+        np.testing.assert_array_equal(store.beads(0, 0), np.arange(6.0).reshape(3, 2))
+        assert store.beads(0, 1) is None
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]  # one file, no journal
+
+
+def test_a_pair_is_kept_once(tmp_path):
+    with Store(tmp_path / "s", FIELDS, ABOUT, VERSIONS) as store:
+        assert store.add((0, 0, "first", True, 1.0))
+        assert not store.add((0, 0, "second", True, 2.0), np.zeros((2, 2)))
+        assert (0, 0) in store
+        assert (0, 1) not in store
+        assert store.records()["word"].tolist() == ["first"]
+        assert store.beads(0, 0) is None
+
+
+# -- Files that are not what they should be --------------------------------------------------------
+
+
+def test_damaged_files_are_told(tmp_path):
+    path = filled(tmp_path / "s")
+    whole = path.read_bytes()
+    with Store(path, FIELDS) as store:
+        good = store.records().tobytes(), store.beads(0, 0).tobytes()
+    refused = 0
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        data = bytearray(whole)
+        for place in rng.integers(len(data), size=40):
+            data[place] = rng.integers(256)
+        path.write_bytes(bytes(data))
+        try:
+            with Store(path, FIELDS) as store:  # never another record, unnoticed
+                assert (store.records().tobytes(), store.beads(0, 0).tobytes()) == good
+        except NconvexError:
+            refused += 1
+    assert refused > 50
+    for data in (b"", b"not a database" * 100, whole[: len(whole) // 2]):
+        path.write_bytes(data)
+        with pytest.raises(NconvexError, match=r"damaged or not a survey|is not a survey"):
+            Store(path, FIELDS)
+
+
+def test_other_files_and_other_versions_are_told(tmp_path):
+    path = filled(tmp_path / "s")
+    with pytest.raises(NconvexError, match="holds another survey"):
+        Store(path, FIELDS, {"what": []}, VERSIONS)
+    with pytest.raises(NconvexError, match="its columns are"):
+        Store(path, FIELDS[:-1])
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    connection.close()
+    with pytest.raises(NconvexError, match=f"is of format {FORMAT + 1}, not {FORMAT}; use the ver"):
+        Store(path, FIELDS)
+    connection = sqlite3.connect(tmp_path / "other")
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    with pytest.raises(NconvexError, match="is not a survey of nconvex"):
+        Store(tmp_path / "other", FIELDS, ABOUT, VERSIONS)
+    with pytest.raises(NconvexError, match="does not exist"):
+        Store(tmp_path / "none", FIELDS)
+    with pytest.raises(NconvexError, match="choose a folder that exists"):
+        Store(tmp_path / "no" / "folder", FIELDS, ABOUT, VERSIONS)
+
+
+def test_a_survey_is_not_continued_by_other_versions(tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    nc.survey(SETTINGS[0], 1, store=path)
+    older = {**pairs.versions(), "numba": "0.1"}
+    monkeypatch.setattr(pairs, "versions", lambda: older)
+    with pytest.raises(NconvexError, match="was made by nconvex"):
+        nc.survey(SETTINGS[0], 1, store=path)
+    assert len(pairs.load(path).records) == 1
+
+
+# -- Whatever happens ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path, uninterrupted):
+    path = tmp_path / "s"
+    kills = int(os.environ.get("NCONVEX_KILLS", "10"))
+    rng = np.random.default_rng(1)
+    seen: set = set()
+    hits = files = 0
+    while hits < kills:
+        run = worker(path, pause=0.05)
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0.0, 0.6))
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        if run.returncode != -signal.SIGKILL:  # it was done before the kill: start another file
+            assert run.returncode == 0
+        else:
+            hits += 1
+        if not path.exists() or path.stat().st_size == 0:
+            continue  # killed before it made the file
+        try:
+            records = pairs.load(path).records
+        except NconvexError:
+            assert not seen  # killed while it made the file
+            continue
+        found = {(int(r["setting"]), int(r["pair"])) for r in records}
+        assert len(found) == len(records)
+        assert seen <= found
+        seen = found
+        expected = uninterrupted[[r["setting"] * PAIRS + r["pair"] for r in records]]
+        assert records.tobytes() == expected.tobytes()
+        if len(records) == len(uninterrupted):
+            files += 1
+            seen = set()
+            path = tmp_path / f"s{files}"
+    result = nc.survey(SETTINGS, PAIRS, 5, path, workers=2, keep_strings=True)
+    assert result.records.tobytes() == uninterrupted.tobytes()
+
+
+def test_two_processes_on_one_file(tmp_path, uninterrupted):
+    path = tmp_path / "s"
+    runs = [worker(path, pause=0.02) for _ in range(2)]
+    for run in runs:
+        _, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+    assert pairs.load(path).records.tobytes() == uninterrupted.tobytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs limits on files")
+def test_a_full_disk_loses_nothing_that_was_finished(tmp_path, uninterrupted):
+    path = tmp_path / "s"
+    code = f"""
+import resource, sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from nconvex import NconvexError, pairs
+from test_store import SETTINGS, PAIRS
+pairs.survey(SETTINGS, PAIRS, 5, workers=1)
+room = 60_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+try:
+    pairs.survey(SETTINGS, PAIRS, 5, sys.argv[1], workers=2, keep_strings=True)
+except NconvexError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "what was finished is safe; make room and resume" in run.stdout
+    records = pairs.load(path).records
+    assert 0 < len(records) < len(uninterrupted)
+    assert pairs.resume(path).records.tobytes() == uninterrupted.tobytes()
+
+
+def test_the_configuration_is_plain_json(tmp_path):
+    path = tmp_path / "s"
+    nc.survey(SETTINGS, 1, 5, path)
+    connection = sqlite3.connect(path)
+    ((text,),) = connection.execute("SELECT json FROM about WHERE key = 'configuration'")
+    connection.close()
+    assert json.loads(text)["settings"][0]["L0"] == 2e-2

@@ -1,0 +1,423 @@
+"""Many pairs: the same records whoever computes them, honest statistics, the command line."""
+
+import csv
+import importlib.util
+import json
+import math
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+
+import nconvex as nc
+from nconvex import MLP, NconvexError, RMSProp, intervals, pairs, presets
+from nconvex.merging import Connectivity
+from nconvex.pairs import Setting, grid
+from nconvex.survey import main
+
+SMALL = RMSProp(budget=400)
+#: With every outcome among their records.
+SETTINGS = (
+    *grid(L0=(1e-2, 1e-3), samples=50, rmsprop=SMALL),
+    Setting(L0=2e-2, depth=1, samples=50, rmsprop=SMALL),
+    Setting(L0=1e-5, samples=50, rmsprop=RMSProp(budget=20)),
+    Setting(L0=1e-3, samples=50, rmsprop=SMALL, bead_rmsprop=RMSProp(budget=1)),
+)
+PAIRS = 8
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    return nc.survey(SETTINGS, PAIRS, 3, workers=1)
+
+
+# -- Records ---------------------------------------------------------------------------------------
+
+
+def test_every_outcome_is_there_and_none_is_dropped(one_thread):
+    assert one_thread.complete
+    assert len(one_thread.records) == len(SETTINGS) * PAIRS
+    assert set(one_thread.records["outcome"]) == set(pairs.OUTCOMES)
+    rows = one_thread.aggregates()
+    assert sum(rows[outcome].sum() for outcome in pairs.OUTCOMES) == len(one_thread.records)
+    assert rows["end_untrainable"].tolist() == [0, 0, 0, PAIRS, 0]
+    assert math.isnan(rows["beads"][3])
+    assert rows["share"][3] == 0.0
+
+
+def test_a_pair_is_that_of_run_pair(one_thread):
+    for record in one_thread.of(1):
+        seed = (3, int(record["pair"]))
+        problem = nc.quad.problem(seed, samples=50, rmsprop=SMALL)
+        pair = nc.run_pair(problem, 1e-3, seed=seed)
+        assert record["max_error"] == pair.string.max_error
+        assert record["beads"] == pair.string.n_beads
+        assert record["outcome"] == pair.string.status.name.lower()
+        assert record["training_steps"] == pair.training_gradient_evaluations
+        assert record["steepest"] > 0
+
+
+def test_two_threads_and_two_processes_give_the_same_records(one_thread, tmp_path):
+    threads = nc.survey(SETTINGS, PAIRS, 3, tmp_path / "s", workers=2)
+    assert threads.records.tobytes() == one_thread.records.tobytes()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as executor:
+        processes = nc.survey(SETTINGS, PAIRS, 3, executor=executor)
+    assert processes.records.tobytes() == one_thread.records.tobytes()
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's own, when its worker is killed
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs nconvex[dask]")
+def test_a_dask_cluster_that_loses_a_worker_gives_the_same_records(one_thread, tmp_path):
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(
+        n_workers=3, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster, Client(cluster) as client:  # fmt: skip
+        victim = next(iter(client.run(os.getpid).values()))
+        killed = []
+
+        def kill(done, total, record):
+            if done == 5:
+                os.kill(victim, signal.SIGKILL)
+                killed.append(victim)
+
+        result = nc.survey(
+            SETTINGS, PAIRS, 3, tmp_path / "s", executor=client.get_executor(), progress=kill
+        )
+        assert killed
+    assert result.records.tobytes() == one_thread.records.tobytes()
+
+
+def test_a_process_that_dies_is_told_and_costs_nothing_that_was_finished(one_thread, tmp_path):
+    context = multiprocessing.get_context("spawn")
+
+    def kill(done, total, record):
+        if done == 3:
+            for process in list(executor._processes.values()):
+                process.kill()
+
+    with (
+        ProcessPoolExecutor(1, mp_context=context) as executor,
+        pytest.raises(NconvexError, match="what is in the store is safe, resume it"),
+    ):
+        nc.survey(SETTINGS, PAIRS, 3, tmp_path / "s", executor=executor, progress=kill)
+    assert len(pairs.load(tmp_path / "s").records) >= 3
+    assert pairs.resume(tmp_path / "s").records.tobytes() == one_thread.records.tobytes()
+
+
+def test_strings_are_kept_where_asked_for(tmp_path):
+    setting = SETTINGS[0]
+    result = nc.survey(setting, 3, 3, tmp_path / "s", keep_strings=True)
+    with pairs.Store(tmp_path / "s", pairs.FIELDS) as store:
+        for record in result.records:
+            beads = store.beads(0, int(record["pair"]))
+            assert len(beads) == record["beads"] + 2
+            lengths = np.linalg.norm(np.diff(beads, axis=0), axis=1)
+            assert record["path_length"] == pytest.approx(lengths.sum(), rel=1e-14)
+    with pytest.raises(NconvexError, match="strings are kept in a store"):
+        nc.survey(setting, 3, keep_strings=True)
+
+
+def test_more_is_accepted_where_asked_for():
+    strict, lax = grid(L0=1e-3, alpha=0.95, accept=(1.0, 1.1), samples=50, insert="midpoint")
+    result = nc.survey((strict, lax), 10)
+    rows = result.aggregates()
+    assert rows["connected"][1] >= rows["connected"][0] > 0
+    assert result.of(1)["max_error"].max() > 1e-3
+    assert (result.of(1)["max_error"] <= 1.1e-3 * (1 + 1e-12))[result.of(1)["connected"]].all()
+    assert rows["strict"][0] == rows["connected"][0]
+    assert (result.of(0)["loss_1"] == result.of(1)["loss_1"]).all()  # the same pairs
+
+
+def test_midpoint_insertion_starts_half_way():
+    problem = nc.FunctionLandscape(
+        lambda x: 1 + (x[0] ** 2 - 1) ** 2 * (1.2 + x[0]) + x[1] ** 2,
+        lambda x: np.array([
+            4 * x[0] * (x[0] ** 2 - 1) * (1.2 + x[0]) + (x[0] ** 2 - 1) ** 2, 2 * x[1],
+        ]),
+        RMSProp(budget=1),
+    )  # fmt: skip
+    starts = []
+    descend = problem.descend
+    problem.descend = lambda theta, *rest: starts.append(theta) or descend(theta, *rest)
+    ends = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
+    for insert in ("peak", "midpoint"):
+        nc.connect(problem, *ends, 1.01, insert=insert)
+    assert abs(starts[0][0]) > 0.1
+    assert starts[1][0] == 0.0
+    with pytest.raises(NconvexError, match="insert 'end' is unknown"):
+        nc.connect(problem, *ends, 1.01, insert="end")
+
+
+# -- Statistics ------------------------------------------------------------------------------------
+
+
+def test_wilson_and_t_are_those_of_the_tables():
+    assert intervals.wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    assert intervals.wilson(0, 10) == pytest.approx((0.0, 0.2775328), abs=1e-6)
+    assert intervals.wilson(10, 10)[1] == 1.0
+    for freedom, t in ((1, 12.7062), (2, 4.3027), (4, 2.7764), (9, 2.2622), (99, 1.9842)):
+        assert intervals.t_quantile(freedom) == pytest.approx(t, abs=1e-4)
+    assert intervals.mean(np.array([1.0, 2.0, 3.0])) == pytest.approx(
+        (2.0, -0.4841, 4.4841), abs=1e-4
+    )
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    inside = [
+        low <= 0.8 <= high
+        for low, high in (intervals.wilson(int(k), 50) for k in rng.binomial(50, 0.8, 2000))
+    ]
+    assert 0.93 < np.mean(inside) < 0.97
+    inside = [
+        low <= 0.0 <= high
+        for _, low, high in (intervals.mean(rng.normal(size=8)) for _ in range(2000))
+    ]
+    assert 0.93 < np.mean(inside) < 0.97
+
+
+def test_means_are_over_connected_pairs(one_thread):
+    records = one_thread.of(2)
+    connected = records[records["connected"]]
+    assert 0 < len(connected) < PAIRS
+    row = one_thread.aggregates()[2]
+    assert row["beads"] == connected["beads"].mean()
+    assert row["share"] == len(connected) / PAIRS
+
+
+def test_matched_accuracies():
+    residuals = np.random.default_rng(0).normal(0.0, 0.02, 200_000)
+    for setting in presets._matched(0.02):
+        measured = {
+            "mse": residuals**2,
+            "mae": np.abs(residuals),
+            "huber": residuals**2 / 2,
+            "log-cosh": np.log(np.cosh(residuals)),
+        }[setting.loss].mean()
+        assert measured == pytest.approx(setting.L0, rel=0.01)
+        assert setting.residual == pytest.approx(0.02, rel=1e-5)
+
+
+# -- Tables and figures ----------------------------------------------------------------------------
+
+
+def test_csv_has_one_line_a_pair_and_exact_numbers(one_thread, tmp_path):
+    one_thread.to_csv(tmp_path / "records.csv")
+    with open(tmp_path / "records.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(one_thread.records)
+    assert [float(row["line_max_error"] or "nan") for row in rows] == pytest.approx(
+        one_thread.records["line_max_error"].tolist(), rel=1e-9, nan_ok=True
+    )
+    assert rows[3 * PAIRS]["beads"] == ""
+    one_thread.aggregates_to_csv(tmp_path / "aggregates.csv")
+    with open(tmp_path / "aggregates.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["L0"] for row in rows] == ["0.01", "0.001", "0.02", "1e-05", "0.001"]
+    table = one_thread.table()
+    assert "8 end untrainable" in table
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_figures_show_what_was_measured(one_thread):
+    rows = one_thread.aggregates()
+    figure = nc.plots.survey(one_thread)
+    share, beads, *_ = figure.axes
+    drawn = np.concatenate([np.asarray(c.lines[0].get_ydata()) for c in share.containers])
+    assert sorted(drawn) == sorted(rows["share"])
+    assert len(beads.containers) == 2  # depth 10 and depth 1
+    paper = Setting("quadratic", "authors", "mae", L0=0.1)
+    points = presets.published((paper,))
+    survey = nc.survey(grid(paper, accept=(1.0, 1.1), samples=50), 3)
+    beads = nc.plots.survey(survey, points).axes[1]
+    published = np.asarray(beads.containers[-1].lines[0].get_ydata())
+    assert published.tolist() == [point.beads - 2 for point in points]
+    table = presets.comparison(survey).splitlines()
+    assert len(table) == 4
+    assert "| 3.0 ± 0.33 |" in table[2]
+    assert presets.comparison(one_thread) == ""
+
+
+def test_the_figure_of_alpha_has_the_prediction():
+    survey = nc.survey(grid(alpha=(0.5, 0.8, 1.0), samples=50), 5)
+    axes = nc.plots.survey(survey).axes
+    assert len(axes) == 5
+    records = survey.records[survey.records["connected"] & (survey.records["alpha"] < 1)]
+    records = records[records["beads"] > 0]
+    enough = records["path_length"] * records["steepest"] / (2 * (1 - records["alpha"]) * 1e-3)
+    drawn = np.concatenate([np.asarray(line.get_xdata()) for line in axes[4].lines[:-1]])
+    assert sorted(drawn) == pytest.approx(sorted(enough))
+    assert (records["beads"] <= enough).all()
+
+
+# -- Components ------------------------------------------------------------------------------------
+
+
+def valleys():
+    """Three minima in a row on the first axis, with passes of height 0.5 and 1.5."""
+
+    def f(x):
+        return 0.01 + (np.sin(np.pi * x[0] / 2) ** 2) * (0.5 if x[0] < 2 else 1.5) + x[1] ** 2
+
+    def gradient(x):
+        height = 0.5 if x[0] < 2 else 1.5
+        return np.array([height * np.pi / 2 * np.sin(np.pi * x[0]), 2 * x[1]])
+
+    return nc.FunctionLandscape(f, gradient, RMSProp(budget=200))
+
+
+def test_components_and_merges_of_a_known_surface():
+    thetas = [np.array([4.0, 0.0]), np.array([0.0, 0.0]), np.array([2.0, 0.0])]
+    levels = (0.1, 0.6, 2.0)
+    found = nc.connectivity(valleys(), thetas, levels)
+    assert [found.components(level) for level in levels] == [3, 2, 1]
+    assert found.components(0.001) == 0
+    first, second = found.merges()
+    assert first.height == pytest.approx(0.51, rel=1e-3)
+    assert {first.left, first.right} == {(1,), (2,)}
+    assert second.height == pytest.approx(1.51, rel=1e-3)
+    assert nc.plots.disconnectivity(found, levels).axes[0].get_yscale() == "log"
+
+
+def test_a_pair_in_one_component_is_not_searched():
+    thetas = [np.array([float(x), 0.0]) for x in (0.0, 0.1, 0.2, 0.3)]
+    flat = nc.FunctionLandscape(lambda x: 1.0 + 0 * x[0], lambda x: 0 * x)
+    found = nc.connectivity(flat, thetas, (2.0,))
+    assert found.searches == 3  # of six pairs
+    assert found.components(2.0) == 1
+    with pytest.raises(NconvexError, match="number of models must be an integer of at least 2"):
+        nc.connectivity(flat, thetas[:1], (2.0,))
+
+
+def test_single_linkage_against_a_plain_implementation():
+    rng = np.random.default_rng(0)
+    heights = rng.random((9, 9))
+    heights = np.maximum(heights, heights.T)
+    np.fill_diagonal(heights, 0.0)
+    connectivity = Connectivity(np.zeros(9), heights, 0)
+    for level in rng.random(20):
+        reach = np.linalg.matrix_power((heights <= level).astype(int), 9) > 0
+        assert connectivity.components(level) == len(np.unique(reach, axis=0))
+
+
+# -- Settings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"task": "quartic"}, "task 'quartic' is unknown"),
+        ({"L0": 0.0}, "L0 must be a positive"),
+        ({"alpha": 2.0}, "alpha must lie in"),
+        ({"accept": 0.9}, "accept must be at least 1, not 0.9"),
+        ({"depth": 99}, "depth must be at most 64, not 99"),
+        ({"loss": "error"}, "loss 'error' is unknown"),
+        ({"task": "mnist"}, "loss 'mse' is unknown; choose from loss, error"),
+        ({"hidden": ()}, "hidden must name one layer"),
+        ({"width": 3}, "a setting has no width; choose from L0, accept, activation"),
+    ],
+)
+def test_bad_settings_are_named(values, words):
+    with pytest.raises(NconvexError, match=re.escape(words)):
+        grid(**values)
+
+
+def test_bad_surveys_are_named():
+    with pytest.raises(NconvexError, match="one setting at least"):
+        nc.survey(())
+    with pytest.raises(NconvexError, match="occurs twice"):
+        nc.survey((Setting(), Setting()))
+    with pytest.raises(NconvexError, match="pairs must be an integer of at least 1, not 0"):
+        nc.survey(Setting(), 0)
+
+
+def test_the_presets_are_the_published_ones():
+    first = presets.preset("paper-quadratic").settings[0]
+    assert first.problem(0).model == MLP.of_the_authors((1, 4, 4, 1))
+    assert {s.L0 for s in presets.preset("paper-quadratic").settings} == {
+        point.L0 for point in presets.PUBLISHED["quadratic"]
+    }
+    assert len(presets.preset("alpha").settings) == 21
+
+
+# -- The command line ------------------------------------------------------------------------------
+
+
+def test_from_start_to_figure(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = ["run", "--L0", "1e-2", "1e-3", "--alpha", "0.8", "--pairs", "3", "--store", "s"]
+    assert main([*run, "--out", "s.png"]) == 0
+    out, err = capsys.readouterr()
+    assert "connected (Wilson 95 %)" in out
+    assert "6 of 6 pairs, 0:00:00 left" in err
+    assert main(["status", "s"]) == 0
+    assert "6 of 6 pairs finished" in capsys.readouterr().out
+    assert main(["export", "s", "--csv", "a", "--aggregates", "b", "--markdown", "c"]) == 0
+    assert [len((tmp_path / f).read_text().splitlines()) for f in "abc"] == [7, 3, 4]
+    assert main(["plot", "s"]) == 0
+    assert (tmp_path / "survey.png").read_bytes() == (tmp_path / "s.png").read_bytes()
+    assert main(["resume", "s", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["run", "--L0", "-1", "--pairs", "1"], "L0 must be a positive finite number, not -1.0"),
+        (["run", "--preset", "alpha", "--L0", "1"], "drop the other options"),
+        (["run", "--workers", "0"], "workers must be an integer of at least 1, not 0"),
+        (["run", "--hidden", "4-x"], "invalid"),
+        (["run", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "drop --workers"),
+        (["run", "--keep-strings"], "strings are kept in a store"),
+        (["status", "none"], "none does not exist"),
+        (["export", "README"], "README does not exist"),
+        ([], "required"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, argv, words):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(argv)
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    path = tmp_path / "s"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "nconvex.survey", "run", "--L0", "1e-3", "1e-4", "--pairs", "5000",
+         "--store", str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in run.stderr:
+        if "pairs" in line:
+            break
+    time.sleep(0.3)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in err
+    assert f"resume {path}" in err
+    assert 0 < len(pairs.load(path).records) < 10_000
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
+
+
+def test_the_function_and_the_module_are_one():
+    assert nc.survey.main is main
+    assert nc.survey(Setting(L0=1e-2, samples=20), 1).complete
+    assert json.dumps(pairs.versions())
