@@ -130,7 +130,8 @@ def comparison(survey: Survey) -> str:
     """Return our means beside the published ones, threshold by threshold, as a Markdown table.
 
     "Agree" means that the published value lies within our 95 % interval widened by its own bar;
-    of fewer than `ENOUGH` connected pairs nothing is said. Without any published points the table is empty.
+    of fewer than `ENOUGH` connected pairs nothing is said. Without any published points the table
+    is empty.
     """
     points = {point.L0: point for point in published(survey.settings)}
     lines = [
