@@ -48,7 +48,7 @@ STYLES = (
 )
 
 #: Places on an axis that are each named.
-FEW = 8
+FEW = 6
 
 #: Points a curve is drawn with.
 POINTS = 400

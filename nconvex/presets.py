@@ -87,6 +87,9 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     ),
 }
 
+#: Connected pairs from which on a mean is compared with a published one.
+ENOUGH = 10
+
 #: Accepted multiples of L0 in the comparison with the published figures: strict, the authors'.
 ACCEPTED = (1.0, 1.1)
 
@@ -126,8 +129,9 @@ def published(settings: tuple[Setting, ...]) -> tuple[Published, ...]:
 def comparison(survey: Survey) -> str:
     """Return our means beside the published ones, threshold by threshold, as a Markdown table.
 
-    "Agree" means that the published value lies within our 95 % interval widened by its own bar.
-    Without any published points the table is empty.
+    "Agree" means that the published value lies within our 95 % interval widened by its own bar;
+    of fewer than `ENOUGH` connected pairs nothing is said. Without any published points the table
+    is empty.
     """
     points = {point.L0: point for point in published(survey.settings)}
     lines = [
@@ -147,12 +151,13 @@ def comparison(survey: Survey) -> str:
             if math.isnan(mean):
                 cells += ["–", f"{value:.{digits}f} ± {bar:.2g}", "–"]
                 continue
-            agree = low - bar <= value <= high + bar
+            agree = row["connected"] >= ENOUGH and low - bar <= value <= high + bar
+            known = ", agree" if agree else ", too few" if row["connected"] < ENOUGH else ""
             interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
             cells += [
                 f"{mean:.{digits}f}{interval}",
                 f"{value:.{digits}f} ± {bar:.2g}",
-                f"{100.0 * (mean / value - 1.0):+.0f} %{', agree' if agree else ''}",
+                f"{100.0 * (mean / value - 1.0):+.0f} %{known}",
             ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) if len(lines) > 2 else ""
