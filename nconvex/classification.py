@@ -89,6 +89,7 @@ class Classification(Problem):
         self.metric = metric
         self.X, self.labels = _checked("", model, X, labels)
         self.X_test, self.labels_test = _checked("_test", model, X_test, labels_test)
+        self.y_test = self.labels_test  # under the name that every problem's targets have
         self.batch = min(batch, len(self.X))
         self._layers = model.layers
         self._n_parameters = model.n_parameters
@@ -200,22 +201,6 @@ class Classification(Problem):
         return certify.maximum(
             certify.BestFirst(ClassifierEnclosure(self, theta1, theta2)), gap=gap
         )
-
-    def describe(self) -> dict[str, np.ndarray]:
-        """Everything that is needed to recompute losses without this package, as arrays."""
-        return {
-            "sizes": np.array(self.model.sizes, dtype=np.int64),
-            "activation": np.array(self.model.activation),
-            "output_activation": np.array(self.model.output_activation),
-            "biases": np.array(self.model.biases),
-            "loss": np.array(self.loss_name),
-            "X_test": self.X_test,
-            "y_test": self.labels_test,
-            "theta_layout": np.array(
-                "each row of beads is one theta: layer by layer, first the weights W (m, n) in "
-                "row-major order, one row an input unit, then the biases b (n); a @ W + b"
-            ),
-        }
 
     def first_layer(self, theta: np.ndarray) -> np.ndarray:
         """The first layer's pre-activations on the test set, in tiles; remembered."""
