@@ -27,6 +27,7 @@ from nconvex.definitions import (
     EndpointAboveL0,
     Insertion,
     Interrupted,
+    Move,
     NconvexError,
     Peak,
     RMSProp,
@@ -34,11 +35,12 @@ from nconvex.definitions import (
     TrainingStatus,
 )
 from nconvex.definitions import VERSION as __version__
-from nconvex.dss import String, connect, load_string
+from nconvex.dss import connect
 from nconvex.experiment import Pair, run_pair
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
 from nconvex.problem import Problem
+from nconvex.string import String, load_string, string_through
 from nconvex.train import train
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ __all__ = [
     "Insertion",
     "Interrupted",
     "Landscape",
+    "Move",
     "NconvexError",
     "Pair",
     "Peak",
@@ -86,6 +89,7 @@ __all__ = [
     "plots",
     "quad",
     "run_pair",
+    "string_through",
     "survey",
     "train",
 ]

@@ -33,11 +33,12 @@ from nconvex.definitions import (
     require_integer,
     require_positive,
 )
-from nconvex.dss import MAX_DEPTH, String
+from nconvex.dss import MAX_DEPTH
 from nconvex.experiment import run_pair
 from nconvex.files import write_arrays, write_whole
 from nconvex.jit import is_compiled
 from nconvex.problem import Problem
+from nconvex.string import String
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

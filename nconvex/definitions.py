@@ -98,6 +98,16 @@ class ConnectionStatus(Enum):
     BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
     DEPTH_EXHAUSTED = "not connected: segments above L0 are left at the full depth"
     INTERRUPTED = "interrupted: segments above L0 were left untried"
+    PATH_ABOVE_L0 = "not connected: the path rises above L0"
+
+
+class Move(Enum):
+    """What one recorded step of a search did."""
+
+    INSERT = "a bead was trained where γ is highest, and inserted"
+    REVIVE = "dead units of a model were drawn anew at no change of loss, and the copy was trained"
+    RESTART = "another model was trained from a random start, to lead the path by way of it"
+    RESHAPE = "the whole path was trained at once"
 
 
 # -- Configuration and results -------------------------------------------------------------------
@@ -212,6 +222,8 @@ class Insertion:
         loss_after: The loss that step 3 reached.
         steps: Gradient evaluations it took.
         status: Whether α L₀ was reached; if not, no bead was inserted.
+        move: What it did; the draft's algorithm only inserts.
+        attempt: Which attempt it belongs to, where a sampler makes several; the draft's makes one.
     """
 
     place: str
@@ -221,6 +233,8 @@ class Insertion:
     loss_after: float
     steps: int
     status: DescentStatus
+    move: Move = Move.INSERT
+    attempt: int = 0
 
 
 # -- Randomness: every stream is a child of the one seed, named by its place ----------------------

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nconvex.definitions import Insertion, Seed, Training, TrainingStatus, child
-from nconvex.dss import String, connect
+from nconvex.dss import connect
 from nconvex.landscape import Trainable
+from nconvex.string import String
 from nconvex.train import train
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from nconvex import cli, digits
 from nconvex.classification import METRICS, Classification
 from nconvex.definitions import NconvexError, RMSProp, require_integer, require_positive
-from nconvex.dss import String
 from nconvex.model import MLP
+from nconvex.string import String
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -62,12 +62,13 @@ from nconvex.definitions import (
     require_integer,
     require_positive,
 )
-from nconvex.dss import INSERTIONS, MAX_DEPTH, String, connect
+from nconvex.dss import INSERTIONS, MAX_DEPTH, connect
 from nconvex.files import write_whole
 from nconvex.kernels import LOSSES
 from nconvex.model import MLP
 from nconvex.problem import Problem
 from nconvex.store import Store
+from nconvex.string import String
 from nconvex.train import train
 
 TASKS = (*POLYNOMIALS, "mnist")

@@ -20,9 +20,9 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from nconvex.classification import Classification
-from nconvex.dss import String
 from nconvex.landscape import Landscape
 from nconvex.problem import Problem
+from nconvex.string import String
 
 if TYPE_CHECKING:
     from nconvex.merging import Connectivity, Merge

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from nconvex import cli
 from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
-from nconvex.dss import String
 from nconvex.kernels import LOSSES
 from nconvex.model import MLP
 from nconvex.problem import Problem
+from nconvex.string import String
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -362,8 +362,8 @@ def test_extra_arrays_must_not_replace_the_strings_own(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": np.array(99)}, "not a string of format 2"),
-        ({"format": None}, "not a string of format 2"),
+        ({"format": np.array(99)}, "not a string of format 3"),
+        ({"format": None}, "not a string of format 3"),
         ({"beads": None}, "beads"),
         ({"beads": np.zeros(4)}, "damaged"),
         ({"beads": np.zeros((1, 2))}, "damaged"),

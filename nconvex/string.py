@@ -1,0 +1,363 @@
+"""The string S(θ₁, θ₂, α, d): the models on a path, what is known of it, and its file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nconvex.curve import interpolate, maximum
+from nconvex.definitions import (
+    ConnectionStatus,
+    DescentStatus,
+    Insertion,
+    Move,
+    NconvexError,
+    Peak,
+    Seed,
+    child,
+    require_positive,
+    require_theta,
+)
+from nconvex.files import read_arrays, write_arrays
+from nconvex.landscape import Certifying, Landscape
+
+#: Of `String.save`'s files; raised when their meaning changes.
+FORMAT = 3
+
+
+@dataclass(frozen=True)
+class String:
+    """The string S(θ₁, θ₂, α, d): the models on the path, and what is known of it.
+
+    Segment k runs from beads[k] to beads[k+1].
+
+    Attributes:
+        beads: (n, P) float64, the path's models in order, θ₁ first and θ₂ last.
+        losses: (n,) their losses.
+        segment_lower: (n-1,) the highest loss seen on each segment, a lower bound of max γ.
+        segment_upper: (n-1,) an upper bound of max γ, proven if `certified`; else the same.
+        segment_t_star: (n-1,) where the highest loss was seen, in [0, 1].
+        segment_status: n-1 statuses: connected, or why the search stopped there.
+        trace: Every recursion in the order of work, successful or not.
+        L0: The threshold.
+        alpha: Beads were trained to alpha L0.
+        depth: Recursions that were allowed.
+        seed: The search's seed, as a tuple; see `child`.
+        certified: Whether the bounds are theorems about the stored weights and test set.
+        sampler: What made it: a name in `SAMPLERS`, or "given".
+    """
+
+    beads: np.ndarray
+    losses: np.ndarray
+    segment_lower: np.ndarray
+    segment_upper: np.ndarray
+    segment_t_star: np.ndarray
+    segment_status: tuple[ConnectionStatus, ...]
+    trace: tuple[Insertion, ...]
+    L0: float
+    alpha: float
+    depth: int
+    seed: tuple[int, ...]
+    certified: bool
+    sampler: str
+
+    @property
+    def max_error_bounds(self) -> tuple[float, float]:
+        """(lower, upper): what equation (4)'s maximum lies between."""
+        return float(np.max(self.segment_lower)), float(np.max(self.segment_upper))
+
+    @property
+    def max_error(self) -> float:
+        """Equation (4): Γ̃ by its upper bound, hence an upper bound of Γ."""
+        return self.max_error_bounds[1]
+
+    @property
+    def connected(self) -> bool:
+        """Whether Γ̃ ≤ L₀, strictly."""
+        return self.max_error <= self.L0
+
+    @property
+    def status(self) -> ConnectionStatus:
+        """The verdict: interrupted if anything was left untried, else that of the worst segment."""
+        if ConnectionStatus.INTERRUPTED in self.segment_status:
+            return ConnectionStatus.INTERRUPTED
+        return self.segment_status[int(np.argmax(self.segment_upper))]
+
+    @property
+    def failures(self) -> tuple[int, ...]:
+        """The segments on which γ exceeds L₀."""
+        return tuple(np.flatnonzero(self.segment_upper > self.L0).tolist())
+
+    @property
+    def n_beads(self) -> int:
+        """Models that were inserted; the two ends are not counted."""
+        return len(self.beads) - 2
+
+    @property
+    def line_max_error(self) -> float:
+        """The maximum of γ on the straight line between the ends, before any bead."""
+        return self.trace[0].gamma_before if self.trace else float(self.segment_lower[0])
+
+    @property
+    def gradient_evaluations(self) -> int:
+        """Steps of descent that the search took, failed beads included; training not counted."""
+        return sum(insertion.steps for insertion in self.trace)
+
+    @property
+    def segment_lengths(self) -> np.ndarray:
+        """(n-1,) Euclidean lengths of the segments, over weights and biases."""
+        return np.asarray(np.linalg.norm(np.diff(self.beads, axis=0), axis=1))
+
+    @property
+    def path_length(self) -> float:
+        """Σ ‖θₖ₊₁ - θₖ‖₂."""
+        return float(np.sum(self.segment_lengths))
+
+    @property
+    def normalized_length(self) -> float:
+        """Path length over the distance of the ends; 1 for a point, infinite for a closed loop."""
+        distance = float(np.linalg.norm(self.beads[-1] - self.beads[0]))
+        if distance == 0.0:
+            return np.inf if self.path_length > 0.0 else 1.0
+        return max(1.0, self.path_length / distance)  # rounding alone can bring it below 1
+
+    def reversed(self) -> String:
+        """Return the same path from θ₂ to θ₁; the trace stays as it is."""
+        return replace(
+            self,
+            beads=self.beads[::-1].copy(),
+            losses=self.losses[::-1].copy(),
+            segment_lower=self.segment_lower[::-1].copy(),
+            segment_upper=self.segment_upper[::-1].copy(),
+            segment_t_star=1.0 - self.segment_t_star[::-1],
+            segment_status=self.segment_status[::-1],
+        )
+
+    def at(self, s: float) -> np.ndarray:
+        """Return θ (P,) at the fraction s of the path's length: at(0) = θ₁, at(1) = θ₂.
+
+        Raises:
+            NconvexError: s lies outside [0, 1].
+        """
+        if not 0.0 <= s <= 1.0:
+            raise NconvexError(f"s must lie in [0, 1], not {s!r}: it is a fraction of the path")
+        if s == 1.0:
+            return self.beads[-1].copy()
+        lengths = self.segment_lengths
+        ends = np.cumsum(lengths)
+        segment = int(np.searchsorted(ends, s * ends[-1], side="right"))
+        if segment >= lengths.size:  # all the path is one point
+            return self.beads[-1].copy()
+        t = (s * ends[-1] - (ends[segment] - lengths[segment])) / lengths[segment]
+        return interpolate(self.beads[segment], self.beads[segment + 1], min(max(t, 0.0), 1.0))
+
+    def principal_coordinates(self, n: int = 3) -> np.ndarray:
+        """Return the beads' coordinates (beads, n) along their first n principal components.
+
+        From the Gram matrix of the centred beads, which is as small as they are few, whatever the
+        number of parameters. Components of no spread are zero, so that there are always n.
+        """
+        centred = self.beads - self.beads.mean(axis=0)
+        spread, vectors = np.linalg.eigh(centred @ centred.T)
+        result = np.zeros((len(self.beads), n))
+        kept = min(n, len(spread))
+        largest = np.maximum(spread[::-1][:kept], 0.0)
+        largest[largest <= 1e-14 * max(float(spread[-1]), 1e-300)] = 0.0  # rounding, not spread
+        result[:, :kept] = vectors[:, ::-1][:, :kept] * np.sqrt(largest)
+        return result
+
+    def save(
+        self, path: str | os.PathLike[str], extra: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Write the string to an npz file, without pickle, whole or not at all.
+
+        Args:
+            path: The file, e.g. "string.npz"; an older one is replaced.
+            extra: More arrays to put beside it, e.g. `problem.describe()`.
+
+        Raises:
+            NconvexError: The file cannot be written, or a name in `extra` is taken.
+        """
+        arrays = {
+            "format": np.array(FORMAT),
+            "beads": self.beads,
+            "losses": self.losses,
+            "segment_lower": self.segment_lower,
+            "segment_upper": self.segment_upper,
+            "certified": np.array(self.certified),
+            "segment_t_star": self.segment_t_star,
+            "segment_status": _text([status.name for status in self.segment_status]),
+            "L0": np.array(self.L0),
+            "alpha": np.array(self.alpha),
+            "depth": np.array(self.depth),
+            "seed": np.array(self.seed, dtype=np.int64),
+            "trace_place": _text([insertion.place for insertion in self.trace]),
+            "trace_t_star": np.array([insertion.t_star for insertion in self.trace]),
+            "trace_gamma_before": np.array([insertion.gamma_before for insertion in self.trace]),
+            "trace_loss_after": np.array([insertion.loss_after for insertion in self.trace]),
+            "trace_steps": np.array([insertion.steps for insertion in self.trace], dtype=np.int64),
+            "trace_status": _text([insertion.status.name for insertion in self.trace]),
+            "trace_move": _text([insertion.move.name for insertion in self.trace]),
+            "trace_attempt": np.array([insertion.attempt for insertion in self.trace], np.int64),
+            "sampler": np.array(self.sampler),
+        }
+        extra = {} if extra is None else extra
+        if taken := sorted(arrays.keys() & extra.keys()):
+            raise NconvexError(f"extra must not use the string's own names {', '.join(taken)}")
+        write_arrays(path, {**arrays, **extra})
+
+
+def load_string(path: str | os.PathLike[str]) -> String:
+    """Read a string that `String.save` wrote; arrays put beside it are left alone.
+
+    Raises:
+        NconvexError: The file is unreadable, truncated, of another format, or contradicts itself.
+    """
+    arrays = read_arrays(path)
+    version = arrays.get("format", np.array("none"))
+    if version.shape != () or version != FORMAT:
+        raise NconvexError(
+            f"{path} is not a string of format {FORMAT} (found {version}); save it again with "
+            "this version of nconvex"
+        )
+    try:
+        string = String(
+            beads=arrays["beads"],
+            losses=arrays["losses"],
+            segment_lower=arrays["segment_lower"],
+            segment_upper=arrays["segment_upper"],
+            segment_t_star=arrays["segment_t_star"],
+            segment_status=tuple(
+                ConnectionStatus[name] for name in arrays["segment_status"].tolist()
+            ),
+            trace=tuple(
+                Insertion(
+                    place,
+                    len(place),
+                    t_star,
+                    before,
+                    after,
+                    steps,
+                    DescentStatus[status],
+                    Move[move],
+                    attempt,
+                )
+                for place, t_star, before, after, steps, status, move, attempt in zip(
+                    arrays["trace_place"].tolist(),
+                    arrays["trace_t_star"].tolist(),
+                    arrays["trace_gamma_before"].tolist(),
+                    arrays["trace_loss_after"].tolist(),
+                    arrays["trace_steps"].tolist(),
+                    arrays["trace_status"].tolist(),
+                    arrays["trace_move"].tolist(),
+                    arrays["trace_attempt"].tolist(),
+                    strict=True,
+                )
+            ),
+            L0=arrays["L0"].item(),
+            alpha=arrays["alpha"].item(),
+            depth=arrays["depth"].item(),
+            seed=tuple(arrays["seed"].tolist()),
+            certified=arrays["certified"].item(),
+            sampler=str(arrays["sampler"].item()),
+        )
+        n, _ = string.beads.shape
+        lengths = {
+            "losses": (string.losses.shape, (n,)),
+            "segment_lower": (string.segment_lower.shape, (n - 1,)),
+            "segment_upper": (string.segment_upper.shape, (n - 1,)),
+            "segment_t_star": (string.segment_t_star.shape, (n - 1,)),
+            "segment_status": (arrays["segment_status"].shape, (n - 1,)),
+        }
+        wrong = [name for name, (found, expected) in lengths.items() if found != expected]
+        if n < 2 or wrong:
+            raise ValueError(f"{n} beads do not fit {', '.join(wrong) or 'a path'}")
+        for name in ("beads", "losses", "segment_lower", "segment_upper", "segment_t_star"):
+            if arrays[name].dtype != np.float64:
+                raise ValueError(f"{name} holds {arrays[name].dtype}, not float64")
+        if not np.isfinite(string.beads).all():
+            raise ValueError("beads are not finite")
+    except (KeyError, TypeError, ValueError) as error:
+        raise NconvexError(f"{path} is damaged: {error}") from None
+    return string
+
+
+def peak_between(landscape: Landscape, left: np.ndarray, right: np.ndarray, L0: float) -> Peak:
+    """Find the maximum of γ between two models, with proof where the landscape has one (step 2)."""
+    if isinstance(landscape, Certifying):
+        return landscape.max_gamma(left, right, L0)
+    return maximum(landscape, left, right)
+
+
+def string_through(
+    landscape: Landscape,
+    beads: Sequence[np.ndarray] | np.ndarray,
+    L0: float,
+    trace: tuple[Insertion, ...] = (),
+    sampler: str = "given",
+    seed: Seed = 0,
+) -> String:
+    """Judge the path of straight lines through given models, as strictly as one of our own.
+
+    Whatever made the path, training a whole curve or a formula, its maximum is bracketed segment
+    by segment, with proof where the landscape has one.
+
+    Args:
+        landscape: The loss surface.
+        beads: (n, P) models in order, n ≥ 2.
+        L0: The threshold.
+        trace: What is to be recorded of how they were found.
+        sampler: What found them.
+        seed: The seed it used.
+
+    Raises:
+        NconvexError: There are fewer than two models, one is not finite or of another size than
+            the first, or L0 is not positive.
+    """
+    require_positive("L0", L0)
+    if len(beads) < 2:
+        raise NconvexError(f"a path needs two models at least, not {len(beads)}")
+    size = np.size(beads[0])
+    beads = np.array([require_theta(f"beads[{k}]", theta, size) for k, theta in enumerate(beads)])
+    peaks = [peak_between(landscape, left, right, L0) for left, right in itertools.pairwise(beads)]
+    statuses = [
+        ConnectionStatus.CONNECTED if peak.upper <= L0 else ConnectionStatus.PATH_ABOVE_L0
+        for peak in peaks
+    ]
+    return String(
+        beads=beads,
+        losses=np.array([landscape.loss(theta) for theta in beads]),
+        segment_lower=np.array([peak.lower for peak in peaks]),
+        segment_upper=np.array([peak.upper for peak in peaks]),
+        segment_t_star=np.array([peak.t_star for peak in peaks]),
+        segment_status=tuple(statuses),
+        trace=trace,
+        L0=float(L0),
+        alpha=1.0,
+        depth=0,
+        seed=child(seed),
+        certified=all(peak.certified for peak in peaks),
+        sampler=sampler,
+    )
+
+
+def joined(strings: Sequence[String]) -> String:
+    """Put strings end to end, each beginning where the one before ends; the rest is the first's."""
+    return replace(
+        strings[0],
+        beads=np.concatenate([strings[0].beads[:1], *(string.beads[1:] for string in strings)]),
+        losses=np.concatenate([strings[0].losses[:1], *(string.losses[1:] for string in strings)]),
+        segment_lower=np.concatenate([string.segment_lower for string in strings]),
+        segment_upper=np.concatenate([string.segment_upper for string in strings]),
+        segment_t_star=np.concatenate([string.segment_t_star for string in strings]),
+        segment_status=tuple(status for string in strings for status in string.segment_status),
+        certified=all(string.certified for string in strings),
+    )
+
+
+def _text(words: list[str]) -> np.ndarray:
+    return np.array(words, dtype=f"U{max([1, *map(len, words)])}")
