@@ -40,6 +40,8 @@ from nconvex.experiment import Pair, run_pair
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
 from nconvex.problem import Problem
+from nconvex.revival import connect_reviving
+from nconvex.samplers import SAMPLERS
 from nconvex.string import String, load_string, string_through
 from nconvex.train import train
 
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CITATION",
     "MLP",
+    "SAMPLERS",
     "Classification",
     "ConnectionStatus",
     "Connectivity",
@@ -81,6 +84,7 @@ __all__ = [
     "TrainingStatus",
     "__version__",
     "connect",
+    "connect_reviving",
     "connectivity",
     "grid",
     "interpolate",
