@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nconvex.barrier import Barrier, barrier
 from nconvex.classification import Classification
 from nconvex.curve import interpolate
 from nconvex.definitions import (
@@ -43,6 +44,7 @@ from nconvex.problem import Problem
 from nconvex.revival import connect_reviving
 from nconvex.samplers import SAMPLERS
 from nconvex.string import String, load_string, string_through
+from nconvex.tightening import Tightening, tighten
 from nconvex.train import train
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ __all__ = [
     "CITATION",
     "MLP",
     "SAMPLERS",
+    "Barrier",
     "Classification",
     "ConnectionStatus",
     "Connectivity",
@@ -79,10 +82,12 @@ __all__ = [
     "Setting",
     "String",
     "Survey",
+    "Tightening",
     "Trainable",
     "Training",
     "TrainingStatus",
     "__version__",
+    "barrier",
     "connect",
     "connect_reviving",
     "connectivity",
@@ -95,6 +100,7 @@ __all__ = [
     "run_pair",
     "string_through",
     "survey",
+    "tighten",
     "train",
 ]
 

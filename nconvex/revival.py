@@ -10,7 +10,8 @@ network, where no number of steps gets it to α L₀. So two things are added:
    segments of constant loss and descends below L₀/2, so that it is as good an end, with more
    freedom. Ends and copies are the nodes of a graph. The closest two that are not yet known to be
    connected, one of them on an end's side, are tried; when all have been tried, each end is
-   revived once more. It is over when the ends are joined: the string is then the shortest route.
+   revived once more, and descents may be twice as long from then on. It is over when the ends are
+   joined: the string is then the shortest route.
 
 Every segment of the string is judged like the draft's, and every gradient evaluation counts, those
 of failed attempts and of revived ends included.
@@ -43,9 +44,13 @@ from nconvex.dss import Search, accepted
 from nconvex.landscape import Landscape, Reviving
 from nconvex.string import String, joined, string_through
 
-#: Descents of beads and copies. On 1-4-4-1 networks 700 to 2,000 steps are equally good; with
-#: 10,000 the search costs five times as much and connects no more.
+#: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 700 to 2,000 steps are equally
+#: good; with 10,000 the search costs five times as much and connects no more.
 SHORT = RMSProp(learning_rate=2e-3, final_learning_rate=2e-5, budget=1000)
+
+#: How many times longer descents become, by doubling in each round: sigmoid networks at low L₀ have
+#: no plateaus to be stuck on, but far to go.
+PATIENCE = 8
 
 #: A revived end descends to this part of L₀, so that it is surely off its plateau.
 REVIVED = 0.5
@@ -64,7 +69,7 @@ def connect_reviving(
     seed: Seed = 0,
     progress: Callable[[Insertion], None] | None = None,
     insert: str = "peak",
-    rmsprop: RMSProp | None = SHORT,
+    rmsprop: RMSProp = SHORT,
     rounds: int = ROUNDS,
 ) -> String:
     """Search for a path below L₀ as `connect` does, reviving models that are stuck.
@@ -81,7 +86,7 @@ def connect_reviving(
         seed: As for `connect`.
         progress: As for `connect`.
         insert: As for `connect`.
-        rmsprop: Settings of the descents; None for the landscape's own.
+        rmsprop: Settings of the descents in place of the landscape's own; see `SHORT`.
         rounds: How often both ends are revived before the search gives up.
 
     Returns:
@@ -95,14 +100,16 @@ def connect_reviving(
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     require_integer("rounds", rounds, 0)
-    if rmsprop is not None and isinstance(landscape, Reviving):
-        landscape = landscape.with_descents(rmsprop)
     graph = _Graph(landscape, theta1, theta2, L0, alpha, depth, seed, progress, insert)
     try:
+        if isinstance(landscape, Reviving):
+            graph.begin_round(landscape.with_descents(rmsprop))
         graph.try_pairs()
-        for round_ in range(rounds):
+        for round_ in range(1, rounds + 1):
             if graph.connected or not isinstance(landscape, Reviving):
                 break
+            budget = rmsprop.budget * min(2**round_, PATIENCE)
+            graph.begin_round(landscape.with_descents(replace(rmsprop, budget=budget)))
             graph.revive_ends(landscape, round_)
             graph.try_pairs()
     except KeyboardInterrupt:
@@ -167,6 +174,11 @@ class _Graph:
     def connected(self) -> bool:
         """Whether the ends hang together."""
         return self._component[0] == self._component[1]
+
+    def begin_round(self, landscape: Landscape) -> None:
+        """Go on with other descents; the ends themselves may then be tried again."""
+        self._landscape = landscape
+        self._tried.discard((0, 1))
 
     def try_pairs(self) -> None:
         """Try pairs, closest first, until the ends are joined or none is left."""

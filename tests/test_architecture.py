@@ -35,6 +35,8 @@ ORDER = (
     "dss",
     "revival",
     "samplers",
+    "tightening",
+    "barrier",
     "experiment",
     "data",
     "idx",
