@@ -107,6 +107,7 @@ class Move(Enum):
 
     INSERT = "a bead was trained where γ is highest, and inserted"
     REVIVE = "dead units of a model were drawn anew at no change of loss, and the copy was trained"
+    LOWER = "a bead of the string was trained further, down to the next level"
     RESHAPE = "the whole path was trained at once"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nconvex.breadth_first import connect_breadth_first
 from nconvex.definitions import NconvexError
 from nconvex.dss import connect
 from nconvex.revival import connect_reviving
@@ -14,6 +15,7 @@ from nconvex.string import String
 SAMPLERS: dict[str, Callable[..., String]] = {
     "plain": connect,
     "revive": connect_reviving,
+    "breadth-first": connect_breadth_first,
 }
 
 
