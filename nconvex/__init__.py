@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nconvex.barrier import Barrier, barrier
+from nconvex.breadth_first import connect_breadth_first
 from nconvex.classification import Classification
 from nconvex.curve import interpolate
 from nconvex.definitions import (
@@ -89,6 +90,7 @@ __all__ = [
     "__version__",
     "barrier",
     "connect",
+    "connect_breadth_first",
     "connect_reviving",
     "connectivity",
     "grid",

@@ -34,6 +34,7 @@ ORDER = (
     "train",
     "dss",
     "revival",
+    "breadth_first",
     "samplers",
     "tightening",
     "barrier",
