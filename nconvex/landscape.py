@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -37,7 +37,6 @@ class Landscape(Protocol):
         ...
 
 
-@runtime_checkable
 class Certifying(Protocol):
     """A landscape that can prove how high γ rises."""
 
@@ -57,6 +56,11 @@ class Reviving(Protocol):
     def with_descents(self, rmsprop: RMSProp) -> Landscape:
         """Return the same landscape with other settings of its descents."""
         ...
+
+
+def certifies(landscape: object) -> TypeGuard[Certifying]:
+    """Tell whether a landscape is `Certifying`, faster than isinstance does."""
+    return hasattr(landscape, "max_gamma")
 
 
 class Trainable(Landscape, Protocol):

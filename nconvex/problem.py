@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from copy import copy
 from functools import lru_cache
 from math import comb, prod
@@ -220,12 +221,14 @@ class Problem:
         return losses
 
     def _work(self) -> tuple[np.ndarray, np.ndarray]:
-        """Make the kernels' workspaces: activations, deltas. One a call, so threads share none."""
+        """Return the kernels' workspaces: activations, deltas. Each thread has its own."""
         sizes = self.model.sizes
-        return (
-            _aligned(sum(sizes), kernels.TILE),
-            _aligned(2, max(sizes), kernels.TILE),
-        )
+        if sizes not in _workspaces.by_sizes:
+            _workspaces.by_sizes[sizes] = (
+                _aligned(sum(sizes), kernels.TILE),
+                _aligned(2, max(sizes), kernels.TILE),
+            )
+        return _workspaces.by_sizes[sizes]
 
 
 class Segment:
@@ -318,6 +321,14 @@ class Segment:
         open_bounds = self._nodes[: int(self._state[0]), 0].tolist()
         upper = max(height, closed, *open_bounds) + self.rounding
         return Peak(t_star, height - self.rounding, upper, certified=True)
+
+
+class _Workspaces(threading.local):
+    def __init__(self) -> None:
+        self.by_sizes: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+
+
+_workspaces = _Workspaces()
 
 
 @lru_cache
