@@ -44,6 +44,7 @@ from nconvex.model import MLP
 from nconvex.problem import Problem
 from nconvex.revival import connect_reviving
 from nconvex.samplers import SAMPLERS
+from nconvex.springs import connect_with_springs
 from nconvex.string import String, load_string, string_through
 from nconvex.tightening import Tightening, tighten
 from nconvex.train import train
@@ -92,6 +93,7 @@ __all__ = [
     "connect",
     "connect_breadth_first",
     "connect_reviving",
+    "connect_with_springs",
     "connectivity",
     "grid",
     "interpolate",

@@ -109,6 +109,10 @@ class Problem:
         )
         return float(loss), gradient
 
+    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the gradient of the training set's loss, (P,); `rng` is not needed."""
+        return self.loss_and_gradient(theta)[1]
+
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run full-batch RMSProp until L(X_test, θ) ≤ target; see `RMSProp`. `rng` is not needed.
 

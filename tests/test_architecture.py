@@ -34,6 +34,7 @@ ORDER = (
     "train",
     "dss",
     "revival",
+    "springs",
     "breadth_first",
     "samplers",
     "tightening",
