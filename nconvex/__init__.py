@@ -39,6 +39,7 @@ from nconvex.definitions import (
 from nconvex.definitions import VERSION as __version__
 from nconvex.dss import connect
 from nconvex.experiment import Pair, run_pair
+from nconvex.flood import FloodBracket, flood_bracket
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
 from nconvex.problem import Problem
@@ -71,6 +72,7 @@ __all__ = [
     "Descent",
     "DescentStatus",
     "EndpointAboveL0",
+    "FloodBracket",
     "FunctionLandscape",
     "Insertion",
     "Interrupted",
@@ -95,6 +97,7 @@ __all__ = [
     "connect_reviving",
     "connect_with_springs",
     "connectivity",
+    "flood_bracket",
     "grid",
     "interpolate",
     "load_string",

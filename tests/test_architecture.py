@@ -28,6 +28,7 @@ ORDER = (
     "curve",
     "certify",
     "landscape",
+    "flood",
     "problem",
     "classification",
     "string",
@@ -75,6 +76,7 @@ FORBIDDEN = {
     "curve": {"kernels", "model", "files"},
     "certify": {"kernels", "enclosure", "wide", "model", "curve", "files"},
     "landscape": {"kernels", "enclosure", "wide", "model", "files"},
+    "flood": set(ORDER) - {"definitions", "jit"},
     "train": {"kernels", "enclosure", "wide", "model", "problem", "classification", "files"},
     "string": {
         "kernels",
