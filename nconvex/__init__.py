@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nconvex.classification import Classification
+from nconvex.crossing import path_through_narrower
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     CITATION,
@@ -39,7 +40,9 @@ from nconvex.dss import connect
 from nconvex.experiment import Pair, run_pair
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
+from nconvex.narrower import narrower_infimum
 from nconvex.problem import Problem
+from nconvex.separation import LowerBound, Separation, det_sign, lower_bound
 from nconvex.string import String, load_string, string_through
 from nconvex.train import train
 
@@ -67,12 +70,14 @@ __all__ = [
     "Insertion",
     "Interrupted",
     "Landscape",
+    "LowerBound",
     "Move",
     "NconvexError",
     "Pair",
     "Peak",
     "Problem",
     "RMSProp",
+    "Separation",
     "Setting",
     "String",
     "Survey",
@@ -82,10 +87,14 @@ __all__ = [
     "__version__",
     "connect",
     "connectivity",
+    "det_sign",
     "grid",
     "interpolate",
     "load_string",
+    "lower_bound",
     "mnist",
+    "narrower_infimum",
+    "path_through_narrower",
     "plots",
     "quad",
     "run_pair",
