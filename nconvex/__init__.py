@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nconvex.barrier import Barrier, barrier
 from nconvex.breadth_first import connect_breadth_first
 from nconvex.classification import Classification
+from nconvex.crossing import path_through_narrower
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     CITATION,
@@ -42,9 +43,11 @@ from nconvex.experiment import Pair, run_pair
 from nconvex.flood import FloodBracket, flood_bracket
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
+from nconvex.narrower import narrower_infimum
 from nconvex.problem import Problem
 from nconvex.revival import connect_reviving
 from nconvex.samplers import SAMPLERS
+from nconvex.separation import LowerBound, Separation, det_sign, lower_bound
 from nconvex.springs import connect_with_springs
 from nconvex.string import String, load_string, string_through
 from nconvex.tightening import Tightening, tighten
@@ -77,12 +80,14 @@ __all__ = [
     "Insertion",
     "Interrupted",
     "Landscape",
+    "LowerBound",
     "Move",
     "NconvexError",
     "Pair",
     "Peak",
     "Problem",
     "RMSProp",
+    "Separation",
     "Setting",
     "String",
     "Survey",
@@ -97,11 +102,15 @@ __all__ = [
     "connect_reviving",
     "connect_with_springs",
     "connectivity",
+    "det_sign",
     "flood_bracket",
     "grid",
     "interpolate",
     "load_string",
+    "lower_bound",
     "mnist",
+    "narrower_infimum",
+    "path_through_narrower",
     "plots",
     "quad",
     "run_pair",

@@ -1,0 +1,134 @@
+"""One neuron fewer: a set that every path must cross, and so a lower bound of Γ.
+
+A string shows that Γ ≤ Γ̃. What follows shows that Γ ≥ something, for nets with as many hidden units
+as there are data. Let V(θ) be the activations of the last hidden layer, one row for each of its h
+units, one column for each of the N data, and
+
+    D(θ) = det V(θ)         without an output bias, N = h,
+    D(θ) = det [V(θ); 1]    with one, a row of ones appended, N = h + 1.
+
+**Theorem.** If D(θ) D(θ') ≤ 0 then Γ(θ, θ') ≥ L*, the infimum of the loss over all nets with h - 1
+units in the last hidden layer and the other layers as they are.
+
+*Proof.* D is continuous, so on every path from θ to θ' it vanishes somewhere, at an end if it is
+zero there. At such a point the rows are linearly dependent: Σⱼ aⱼ vⱼ + a₀ 1 = 0 and not all of the
+a are zero (without output bias there is no a₀). One of the aⱼ with j ≥ 1 is not zero: otherwise
+a₀ 1 = 0, but the row of ones is not zero. So the row vⱼ is a combination of the others, and vⱼ can
+be left out if every output weight uₖ is replaced by uₖ - uⱼ aₖ/aⱼ, and the output bias c by
+c - uⱼ a₀/aⱼ: the outputs on the data stay the same. The loss depends on the outputs only, hence it
+is the loss of a net with one unit fewer, and is at least L*. ∎
+
+Nothing was assumed of the activation, of the other layers, or of the loss. Dead units (zero rows),
+parallel rows and ends with D = 0 are covered. Nor can this separator give more: a net with h - 1
+units becomes one with h by adding a unit of any input and no output, a copy of another unit, say,
+and then D = 0 at the same loss.
+
+The signs are exact. The weights and data are floats, hence rational numbers, and for ReLU units D
+is computed from them in rational arithmetic, without rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+import numpy as np
+
+from nconvex.definitions import NconvexError, require_theta
+from nconvex.model import MLP
+from nconvex.problem import Problem
+from nconvex.rational import determinant, dot, rationals, sign
+
+
+class Separation(Enum):
+    """Why Γ cannot be lower."""
+
+    ONE_UNIT_FEWER = "every path passes a net with one unit fewer, which has at least this loss"
+    ENDS = "every path begins and ends at this loss or below"
+
+
+@dataclass(frozen=True)
+class LowerBound:
+    """A proven lower bound of Γ(θ₁, θ₂).
+
+    Attributes:
+        value: Γ is at least this.
+        signs: The signs of the determinant D at θ₁ and at θ₂.
+        reason: What the bound follows from.
+    """
+
+    value: float
+    signs: tuple[int, int]
+    reason: Separation
+
+
+def det_sign(model: MLP, theta: np.ndarray, X: np.ndarray) -> int:
+    """Compute the sign of D(θ), -1, 0 or +1, in rational arithmetic: it is exact.
+
+    Args:
+        model: A network of ReLU units, h of them in the last hidden layer.
+        theta: (P,) its parameters.
+        X: (N, n₀) data, N = h without biases and N = h + 1 with biases.
+
+    Raises:
+        NconvexError: The units are not ReLU, there is no hidden layer, theta or X has another
+            shape or is not finite.
+    """
+    theta = require_theta("theta", theta, model.n_parameters)
+    if model.activation != "relu" or len(model.sizes) < 3:
+        raise NconvexError(
+            f"the sign is exact for hidden ReLU units, not for sizes {model.sizes} of "
+            f"{model.activation}; use MLP((n, h, m))"
+        )
+    X = np.asarray(X, dtype=np.float64)
+    needed = (model.sizes[-2] + model.biases, model.sizes[0])
+    if X.shape != needed:
+        raise NconvexError(
+            f"X has shape {X.shape}; the determinant of {model.sizes[-2]} units "
+            f"{'and an output bias' if model.biases else 'without biases'} needs {needed}"
+        )
+    if not np.isfinite(X).all():
+        raise NconvexError("X is not finite; remove samples that are not")
+    activations = rationals(X)
+    for W, b in model.unpack(theta)[:-1]:
+        columns = rationals(W.T)
+        biases = [Fraction(0)] * len(columns) if b is None else rationals(b[None])[0]
+        activations = [
+            [
+                max(dot(a, column) + bias, Fraction(0))
+                for column, bias in zip(columns, biases, strict=True)
+            ]
+            for a in activations
+        ]
+    # A row a sample: the transpose has the same determinant.
+    return sign(determinant([a + [Fraction(1)] * model.biases for a in activations]))
+
+
+def lower_bound(
+    problem: Problem, theta1: np.ndarray, theta2: np.ndarray, narrower: float
+) -> LowerBound:
+    """Bound Γ(θ₁, θ₂) from below: by the theorem if D(θ₁) D(θ₂) ≤ 0, else by the ends' losses.
+
+    The ends' losses are taken less what rounding can have added to them, so that either bound may
+    be compared with a certified Γ̃.
+
+    Args:
+        problem: The surface, of a network that `det_sign` takes, with N data in its test set.
+        theta1: (P,) one end.
+        theta2: (P,) the other.
+        narrower: The infimum L* of the loss at one unit fewer, or any number below it; see
+            `narrower_infimum`.
+
+    Raises:
+        NconvexError: `det_sign` refuses, or narrower is negative or not finite.
+    """
+    if not 0.0 <= narrower < np.inf:
+        raise NconvexError(
+            f"narrower must be a finite loss, not {narrower!r}; narrower_infimum computes it"
+        )
+    first, second = (det_sign(problem.model, theta, problem.X_test) for theta in (theta1, theta2))
+    ends = max(0.0, *(problem.bracket(theta, theta).lower for theta in (theta1, theta2)))
+    if first * second <= 0 and narrower >= ends:
+        return LowerBound(float(narrower), (first, second), Separation.ONE_UNIT_FEWER)
+    return LowerBound(ends, (first, second), Separation.ENDS)
