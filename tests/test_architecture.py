@@ -38,6 +38,8 @@ ORDER = (
     "springs",
     "breadth_first",
     "samplers",
+    "assignment",
+    "rivals",
     "tightening",
     "barrier",
     "experiment",
