@@ -62,7 +62,10 @@ def test_versions_agree():
 
 
 #: What keeps an example short that takes long.
-SHORT = {"rivals.py": ["--pairs", "2", "--budget", "500", "--digits", "0"]}
+SHORT = {
+    "rivals.py": ["--pairs", "2", "--budget", "500", "--digits", "0"],
+    "revive.py": ["--pairs", "3"],
+}
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
