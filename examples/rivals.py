@@ -128,7 +128,7 @@ def draw(rows):
             axes.plot(x, y, style, color=f"C{number}", linewidth=width, label=method)
         name = "QUAD" if task == "quad" else "MNIST"
         axes.set(xscale="log", xlabel="gradient evaluations", title=f"{name}, L0 = {L0:g}")
-        axes.set_ylim(-0.02, 1.02)
+        axes.set(xlim=(30, 1.1 * most), ylim=(-0.02, 1.02))
     panels[0].set_ylabel("share of pairs connected, with proof")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure

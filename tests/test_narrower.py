@@ -213,3 +213,26 @@ def test_ends_that_cannot_be_are_refused():
             nc.path_through_narrower(problem, theta, other, slack)
     with pytest.raises(NconvexError, match="2-3-2"):
         nc.path_through_narrower(PROBLEMS["1-2-1"], theta, theta)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_gamma_is_known_to_a_hundredth_on_random_triangles(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(3, 2))
+    y = np.roll(X, -1, axis=0)
+    problem = nc.Problem(nc.MLP((2, 3, 2), biases=False), "mse", X, y, X, y)
+    while True:  # a net that fits exactly, far from a degenerate one
+        W = rng.normal(size=(3, 2))
+        V = np.maximum(W @ X.T, 0.0)
+        if abs(np.linalg.det(V)) > 0.1:
+            U = np.linalg.solve(V.T, y)
+            if np.abs(U).max() < 4.0:
+                break
+    theta = np.concatenate([W.T.ravel(), U.ravel()])
+    exchanged = np.concatenate([W[[1, 0, 2]].T.ravel(), U[[1, 0, 2]].ravel()])
+    bound = nc.lower_bound(problem, theta, exchanged, nc.narrower_infimum(problem))
+    assert bound.signs[0] * bound.signs[1] == -1
+    path = nc.path_through_narrower(problem, theta, exchanged)
+    string = nc.string_through(problem, path, 1.01 * bound.value)
+    assert string.certified
+    assert bound.value <= string.max_error <= 1.01 * bound.value
