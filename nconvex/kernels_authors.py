@@ -181,56 +181,39 @@ def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
     for start in range(0, samples, 256):
         count = 256 if samples - start > 256 else samples - start
         x0 = X[0][start : start + count]
-        if gradient.size > 0:
-            for n in range(count):
-                a0_0 = x0[n]
-                z0 = w1_00 * a0_0
-                z1 = w1_01 * a0_0
-                z2 = w1_02 * a0_0
-                z3 = w1_03 * a0_0
-                a1_0, a1_1, a1_2, a1_3 = sigmoids_4(z0, z1, z2, z3)
-                rows[0 + n] = a1_0
-                rows[256 + n] = a1_1
-                rows[512 + n] = a1_2
-                rows[768 + n] = a1_3
-            for n in range(count):
-                a1_0 = rows[0 + n]
-                a1_1 = rows[256 + n]
-                a1_2 = rows[512 + n]
-                a1_3 = rows[768 + n]
-                z0 = w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
-                z1 = w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
-                z2 = w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
-                z3 = w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
-                a2_0, a2_1, a2_2, a2_3 = sigmoids_4(z0, z1, z2, z3)
-                rows[1024 + n] = a2_0
-                rows[1280 + n] = a2_1
-                rows[1536 + n] = a2_2
-                rows[1792 + n] = a2_3
-            for n in range(count):
-                a2_0 = rows[1024 + n]
-                a2_1 = rows[1280 + n]
-                a2_2 = rows[1536 + n]
-                a2_3 = rows[1792 + n]
-                z0 = w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
-                a3_0 = sigmoids_1(z0)
-                rows[2048 + n] = a3_0
-        else:
-            for n in range(count):
-                a0_0 = x0[n]
-                z0 = w1_00 * a0_0
-                z1 = w1_01 * a0_0
-                z2 = w1_02 * a0_0
-                z3 = w1_03 * a0_0
-                a1_0, a1_1, a1_2, a1_3 = sigmoids_4(z0, z1, z2, z3)
-                z0 = w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
-                z1 = w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
-                z2 = w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
-                z3 = w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
-                a2_0, a2_1, a2_2, a2_3 = sigmoids_4(z0, z1, z2, z3)
-                z0 = w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
-                a3_0 = sigmoids_1(z0)
-                rows[2048 + n] = a3_0
+        for n in range(count):
+            a0_0 = x0[n]
+            z0 = w1_00 * a0_0
+            z1 = w1_01 * a0_0
+            z2 = w1_02 * a0_0
+            z3 = w1_03 * a0_0
+            a1_0, a1_1, a1_2, a1_3 = sigmoids_4(z0, z1, z2, z3)
+            rows[0 + n] = a1_0
+            rows[256 + n] = a1_1
+            rows[512 + n] = a1_2
+            rows[768 + n] = a1_3
+        for n in range(count):
+            a1_0 = rows[0 + n]
+            a1_1 = rows[256 + n]
+            a1_2 = rows[512 + n]
+            a1_3 = rows[768 + n]
+            z0 = w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
+            z1 = w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
+            z2 = w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
+            z3 = w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
+            a2_0, a2_1, a2_2, a2_3 = sigmoids_4(z0, z1, z2, z3)
+            rows[1024 + n] = a2_0
+            rows[1280 + n] = a2_1
+            rows[1536 + n] = a2_2
+            rows[1792 + n] = a2_3
+        for n in range(count):
+            a2_0 = rows[1024 + n]
+            a2_1 = rows[1280 + n]
+            a2_2 = rows[1536 + n]
+            a2_3 = rows[1792 + n]
+            z0 = w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
+            a3_0 = sigmoids_1(z0)
+            rows[2048 + n] = a3_0
         result += residual_loss(
             rows[2048 : 2048 + count],
             Y[0][start : start + count],

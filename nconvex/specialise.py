@@ -175,9 +175,9 @@ def mean_loss(network: Network) -> list[str]:
     ]
     if not network.sigmoids:
         code += [f"        y{k} = Y[{k}][start : start + count]" for k in range(sizes[-1])]
-    code += ["        if gradient.size > 0:"]
+    hidden = []
     for layer in range(1, depth):
-        code += _indented(_forward(names, range(layer, layer + 1), store=True, squared=False))
+        hidden += _forward(names, range(layer, layer + 1), store=True, squared=False)
     last, whole = range(depth, depth + 1), range(1, depth + 1)
     residuals = []
     for k in range(sizes[-1]):
@@ -190,10 +190,10 @@ def mean_loss(network: Network) -> list[str]:
             "            loss,",
             "        )",
         ]
-    if network.sigmoids:  # beside which another pass for the loss costs little
-        code += _indented(_forward(names, last, store=True, squared=False))
-        code += ["        else:", *_indented(_forward(names, whole, False, False)), *residuals]
+    if network.sigmoids:  # with their constants too, weights of more layers would not fit registers
+        code += [*hidden, *_forward(names, last, store=True, squared=False), *residuals]
     else:
+        code += ["        if gradient.size > 0:", *_indented(hidden)]
         code += ["            if loss == MSE:"]
         code += _indented(_indented(_forward(names, last, store=True, squared=True)))
         code += ["            else:", *_indented(_indented(_forward(names, last, True, False)))]
@@ -389,7 +389,7 @@ def _forward(names: Names, layers: range, store: bool, squared: bool) -> list[st
     ]
     for layer in layers:
         if names.sigmoids:
-            code += _forward_sigmoids(names, layer, store or layer == depth)
+            code += _forward_sigmoids(names, layer)
             continue
         for k in range(names.sizes[layer]):
             inputs = range(names.sizes[layer - 1])
@@ -409,8 +409,8 @@ def _forward(names: Names, layers: range, store: bool, squared: bool) -> list[st
     return code
 
 
-def _forward_sigmoids(names: Names, layer: int, store: bool) -> list[str]:
-    """One layer of sigmoids at one sample, four of them by one division."""
+def _forward_sigmoids(names: Names, layer: int) -> list[str]:
+    """One layer of sigmoids at one sample, four of them by one division, stored."""
     inputs, size = range(names.sizes[layer - 1]), names.sizes[layer]
     code = []
     for k in range(size):
@@ -423,10 +423,8 @@ def _forward_sigmoids(names: Names, layer: int, store: bool) -> list[str]:
         left = ", ".join(f"a{layer}_{k}" for k in units)
         code.append(f"            {left} = sigmoids_{count}({', '.join(f'z{k}' for k in units)})")
         first += count
-    if store:
-        code += [
-            f"            rows[{names.row('a', layer, k)} + n] = a{layer}_{k}" for k in range(size)
-        ]
+    for k in range(size):
+        code.append(f"            rows[{names.row('a', layer, k)} + n] = a{layer}_{k}")
     return code
 
 
