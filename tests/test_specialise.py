@@ -61,7 +61,8 @@ def test_loss_and_gradient_agree_with_the_reference(network, loss, samples):
 def test_sigmoids_far_out_are_those_of_the_generic_kernels(scale):
     # four share a division: neither their product may overflow nor one disturb another
     problem, theta = test_kernels.make(AUTHORS, "mae")
-    theta[:20] *= scale
+    theta[:4] = -scale, -scale, -scale, scale  # three at one end of the range, one at the other
+    theta[4:20] *= scale
     value, gradient = problem.loss_and_gradient(theta)
     problem._kernels = kernels
     expected, expected_gradient = problem.loss_and_gradient(theta)
