@@ -95,7 +95,7 @@ def relu_line(lo, hi):
 def enclose(
     theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known
 ):
-    """As in `enclosure`, for 1-4-4-1 and ReLU, with biases."""
+    """As in `enclosure`, for a 1-4-4-1 ReLU network with biases."""
     count = members.size
     flat = rows.ravel()
     for n in range(count):

@@ -99,7 +99,7 @@ def residual_loss(output, target, slope, loss):
 
 @part
 def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
-    """As in `kernels`, for 1-4-4-1 and ReLU, with biases."""
+    """As in `kernels`, for a 1-4-4-1 ReLU network with biases."""
     samples = X.shape[1]
     rows = activations.ravel()
     result = 0.0

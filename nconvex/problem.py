@@ -17,6 +17,7 @@ from nconvex import (
     enclosure_1_4_4_1,
     kernels,
     kernels_1_4_4_1,
+    kernels_authors,
     redundancy,
     rounding,
 )
@@ -76,6 +77,8 @@ class Problem:
         self._enclosure: ModuleType = enclosure
         if model == MLP((1, 4, 4, 1)):  # the draft's network has kernels of its own
             self._kernels, self._enclosure = kernels_1_4_4_1, enclosure_1_4_4_1
+        elif model == MLP.of_the_authors():
+            self._kernels = kernels_authors
         self._layers = model.layers
         self._n_parameters = model.n_parameters
         self._loss = kernels.LOSSES[loss]

@@ -1,11 +1,12 @@
-"""Write kernels for one network: the generic ones with their inner passes in straight-line code.
+"""Write kernels for two networks: the generic ones with their inner passes in straight-line code.
 
     python -m nconvex.specialise
 
 A pass over samples that works on many units at once, with every weight a local variable and every
 row at a fixed place, is about twice as fast as passes over one unit each, whose number is known
 only at run time. This module takes `kernels` and `enclosure`, replaces `mean_loss` and `enclose` by
-such code for the draft's network (ReLU, with biases, a linear output), and writes the results,
+such code for the draft's network (ReLU, with biases, a linear output), and `mean_loss` for that of
+the authors' experiments (sigmoids, no biases), whose time goes into descents. The results are
 modules like any other: they are read, tested and cached like them. Everything around the
 straight-line code, descent, γ, branch and bound, is the same text.
 
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 from nconvex import enclosure, kernels
 
-SIZES = (1, 4, 4, 1)
 FOLDER = Path(__file__).parent
 
 #: Samples a tile of `mean_loss`: all of its rows fit the first-level cache.
@@ -36,6 +37,75 @@ UNUSED = {
 }
 
 
+@dataclass(frozen=True)
+class Network:
+    """What is written for: ReLU with biases and a linear output, or all sigmoids without biases."""
+
+    sizes: tuple[int, ...]
+    sigmoids: bool = False
+
+    def __str__(self) -> str:
+        kind = "sigmoid network without biases" if self.sigmoids else "ReLU network with biases"
+        return "-".join(map(str, self.sizes)) + " " + kind
+
+
+DRAFT = Network((1, 4, 4, 1))
+AUTHORS = Network((1, 4, 4, 1), sigmoids=True)
+
+#: Sigmoids, four at a time where there are as many.
+SIGMOIDS = '''
+@careful_part
+def one_and_exponential(z):
+    """1 + exp(-z), for z cut to ±170: of four of them the product does not overflow. NaN stays.
+
+    As `exponential`, but n is rounded by adding 3 2⁵¹, which leaves it in the last bits of the sum.
+    """
+    x = 170.0 if z < -170.0 else -z
+    x = -170.0 if z > 170.0 else x
+    shifted = x * 1.4426950408889634 + 6755399441055744.0
+    n = shifted - 6755399441055744.0
+    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    bits = np.float64(shifted).view(np.int64)  # the shift drops all but the last bits of n
+    return 1.0 + p * np.int64((bits + 1023) << 52).view(np.float64)
+
+
+@careful_part
+def sigmoids_1(z):
+    """1 / (1 + exp(-z))."""
+    return 1.0 / one_and_exponential(z)
+
+
+@careful_part
+def sigmoids_4(z0, z1, z2, z3):
+    """Four of them by one division, which costs as much as ten products."""
+    e0 = one_and_exponential(z0)
+    e1 = one_and_exponential(z1)
+    e2 = one_and_exponential(z2)
+    e3 = one_and_exponential(z3)
+    e01 = e0 * e1
+    e23 = e2 * e3
+    inverse = 1.0 / (e01 * e23)
+    i01 = inverse * e23
+    i23 = inverse * e01
+    return i01 * e1, i01 * e0, i23 * e3, i23 * e2
+
+
+'''
+
+
 def main() -> None:
     """Write the modules."""
     for name, text in modules().items():
@@ -44,23 +114,22 @@ def main() -> None:
 
 def modules() -> dict[str, str]:
     """Return the specialised modules' sources by name."""
-    suffix = "_".join(map(str, SIZES))
     return {
-        f"kernels_{suffix}": _rewritten(kernels, "mean_loss", mean_loss(SIZES)),
-        f"enclosure_{suffix}": _rewritten(enclosure, "enclose", enclose(SIZES)),
+        "kernels_1_4_4_1": _rewritten(DRAFT, kernels, "mean_loss", mean_loss(DRAFT)),
+        "enclosure_1_4_4_1": _rewritten(DRAFT, enclosure, "enclose", enclose(DRAFT)),
+        "kernels_authors": _rewritten(AUTHORS, kernels, "mean_loss", mean_loss(AUTHORS)),
     }
 
 
-def _rewritten(original: ModuleType, name: str, code: list[str]) -> str:
+def _rewritten(network: Network, original: ModuleType, name: str, code: list[str]) -> str:
     """Return a module's source with one function replaced and those without a use left out."""
     assert original.__file__ is not None
     module = original.__name__.split(".")[-1]
     source = Path(original.__file__).read_text(encoding="utf-8")
     tree, lines = ast.parse(source), source.splitlines()
     docstring, *body = tree.body
-    what = "-".join(map(str, SIZES))
     kept = [
-        f'"""`{module}` for a {what} ReLU network with biases. Written by `specialise`: edit that.',
+        f'"""`{module}` for a {network}. Written by `specialise`: edit that.',
         "",
         f"All but `{name}` is `{module}`'s own text; names and shapes are explained there.",
         '"""',
@@ -84,14 +153,16 @@ def _without_headings(lines: list[str]) -> list[str]:
     return lines
 
 
-def mean_loss(sizes: tuple[int, ...]) -> list[str]:
+def mean_loss(network: Network) -> list[str]:
     """The straight-line `mean_loss`, as lines."""
-    names = Names(sizes)
+    sizes = network.sizes
+    names = Names(network)
     depth = len(sizes) - 1
     code = [
+        *([*SIGMOIDS.strip("\n").split("\n"), "", ""] if network.sigmoids else []),
         "@part",
         "def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):",
-        f'    """As in `kernels`, for {"-".join(map(str, sizes))} and ReLU, with biases."""',
+        f'    """As in `kernels`, for a {network}."""',
         "    samples = X.shape[1]",
         "    rows = activations.ravel()",
         "    result = 0.0",
@@ -101,28 +172,34 @@ def mean_loss(sizes: tuple[int, ...]) -> list[str]:
         f"    for start in range(0, samples, {TILE}):",
         f"        count = {TILE} if samples - start > {TILE} else samples - start",
         *[f"        x{i} = X[{i}][start : start + count]" for i in range(sizes[0])],
-        *[f"        y{k} = Y[{k}][start : start + count]" for k in range(sizes[-1])],
     ]
-    code += ["        if gradient.size > 0:"]
+    if not network.sigmoids:
+        code += [f"        y{k} = Y[{k}][start : start + count]" for k in range(sizes[-1])]
+    hidden = []
     for layer in range(1, depth):
-        code += _indented(_forward(names, range(layer, layer + 1), store=True, squared=False))
+        hidden += _forward(names, range(layer, layer + 1), store=True, squared=False)
     last, whole = range(depth, depth + 1), range(1, depth + 1)
-    code += ["            if loss == MSE:"]
-    code += _indented(_indented(_forward(names, last, store=True, squared=True)))
-    code += ["            else:", *_indented(_indented(_forward(names, last, True, False)))]
-    code += ["        elif loss == MSE:", *_indented(_forward(names, whole, False, True))]
-    code += ["        else:", *_indented(_forward(names, whole, False, False))]
-    code += ["        if loss != MSE:"]
+    residuals = []
     for k in range(sizes[-1]):
         out, slope = names.row("a", depth, k), names.row("d", depth, k)
-        code += [
-            "            result += residual_loss(",
-            f"                rows[{out} : {out} + count],",
-            f"                Y[{k}][start : start + count],",
-            f"                rows[{slope} : {slope} + count],",
-            "                loss,",
-            "            )",
+        residuals += [
+            "        result += residual_loss(",
+            f"            rows[{out} : {out} + count],",
+            f"            Y[{k}][start : start + count],",
+            f"            rows[{slope} : {slope} + count],",
+            "            loss,",
+            "        )",
         ]
+    if network.sigmoids:  # with their constants too, weights of more layers would not fit registers
+        code += [*hidden, *_forward(names, last, store=True, squared=False), *residuals]
+    else:
+        code += ["        if gradient.size > 0:", *_indented(hidden)]
+        code += ["            if loss == MSE:"]
+        code += _indented(_indented(_forward(names, last, store=True, squared=True)))
+        code += ["            else:", *_indented(_indented(_forward(names, last, True, False)))]
+        code += ["        elif loss == MSE:", *_indented(_forward(names, whole, False, True))]
+        code += ["        else:", *_indented(_forward(names, whole, False, False))]
+        code += ["        if loss != MSE:", *_indented(residuals)]
     code += ["        if gradient.size == 0:", "            continue"]
     for layer in range(depth, 0, -1):
         code += _backward(names, layer)
@@ -134,17 +211,18 @@ def mean_loss(sizes: tuple[int, ...]) -> list[str]:
     ]
 
 
-def enclose(sizes: tuple[int, ...]) -> list[str]:
-    """The straight-line `enclose`, as lines; every row is at a fixed place."""
+def enclose(network: Network) -> list[str]:
+    """The straight-line `enclose` of a ReLU network, as lines; every row is at a fixed place."""
     tile = enclosure.TILE
+    sizes = network.sizes
     depth = len(sizes) - 1
-    names = Names(sizes)
+    names = Names(network)
     code = [
         "@part",
         "def enclose(",
         "    theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known",
         "):",
-        f'    """As in `enclosure`, for {"-".join(map(str, sizes))} and ReLU, with biases."""',
+        f'    """As in `enclosure`, for a {network}."""',
         "    count = members.size",
         "    flat = rows.ravel()",
     ]
@@ -260,8 +338,9 @@ def _indented(code: list[str]) -> list[str]:
 class Names:
     """Where things are: weights in θ, rows of activations (a) and of derivatives (d)."""
 
-    def __init__(self, sizes: tuple[int, ...]):
-        self.sizes = sizes
+    def __init__(self, network: Network):
+        self.sizes = sizes = network.sizes
+        self.sigmoids = network.sigmoids
         self._rows: dict[tuple[str, int, int], int] = {}
         for kind in "ad":
             for layer, size in enumerate(sizes[1:], 1):
@@ -269,7 +348,8 @@ class Names:
                     self._rows[kind, layer, unit] = TILE * len(self._rows)
         self.offsets = [0]
         for n_in, n_out in pairwise(sizes):
-            self.offsets.append(self.offsets[-1] + (n_in + 1) * n_out)
+            rows = n_in if self.sigmoids else n_in + 1
+            self.offsets.append(self.offsets[-1] + rows * n_out)
 
     def row(self, kind: str, layer: int, unit: int) -> int:
         """Where a row begins."""
@@ -286,7 +366,8 @@ class Names:
             for k in range(n_out):
                 for i in range(n_in):
                     code.append(f"    w{layer}_{i}{k} = {theta}[{self.weight(layer, i, k)}]")
-                code.append(f"    b{layer}_{k} = {theta}[{self.weight(layer, n_in, k)}]")
+                if not self.sigmoids:
+                    code.append(f"    b{layer}_{k} = {theta}[{self.weight(layer, n_in, k)}]")
         return code
 
     def load(self, kind: str, layer: int, unit: int) -> str:
@@ -307,6 +388,9 @@ def _forward(names: Names, layers: range, store: bool, squared: bool) -> list[st
         f"            a{below}_{i} = {names.load('a', below, i)}" for i in range(names.sizes[below])
     ]
     for layer in layers:
+        if names.sigmoids:
+            code += _forward_sigmoids(names, layer)
+            continue
         for k in range(names.sizes[layer]):
             inputs = range(names.sizes[layer - 1])
             terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in inputs)
@@ -325,31 +409,55 @@ def _forward(names: Names, layers: range, store: bool, squared: bool) -> list[st
     return code
 
 
+def _forward_sigmoids(names: Names, layer: int) -> list[str]:
+    """One layer of sigmoids at one sample, four of them by one division, stored."""
+    inputs, size = range(names.sizes[layer - 1]), names.sizes[layer]
+    code = []
+    for k in range(size):
+        terms = " + ".join(f"w{layer}_{i}{k} * a{layer - 1}_{i}" for i in inputs)
+        code.append(f"            z{k} = {terms}")
+    first = 0
+    while first < size:
+        count = next(count for count in (4, 1) if first + count <= size)
+        units = range(first, first + count)
+        left = ", ".join(f"a{layer}_{k}" for k in units)
+        code.append(f"            {left} = sigmoids_{count}({', '.join(f'z{k}' for k in units)})")
+        first += count
+    for k in range(size):
+        code.append(f"            rows[{names.row('a', layer, k)} + n] = a{layer}_{k}")
+    return code
+
+
 def _backward(names: Names, layer: int) -> list[str]:
     """Gradients of a layer's weights, and the derivatives below it; the first layer's with them."""
     n_in, n_out = names.sizes[layer - 1 : layer + 1]
     if layer == 1:
         return []  # summed with the derivatives of the layer above
     code = []
+    biases = not names.sigmoids
+    if names.sigmoids and layer == len(names.sizes) - 1:
+        for k in range(n_out):
+            a, d = names.load("a", layer, k), names.load("d", layer, k)
+            code += ["        for n in range(count):", f"            {d} *= {a} * (1.0 - {a})"]
     for first in range(0, n_out, 2):  # more sums than ten at a time would not stay in registers
         outputs = range(first, min(first + 2, n_out))
         code += [f"        s{i}{k} = 0.0" for k in outputs for i in range(n_in)]
-        code += [f"        t{k} = 0.0" for k in outputs]
+        code += [f"        t{k} = 0.0" for k in outputs if biases]
         code.append("        for n in range(count):")
         code += [f"            a{i} = {names.load('a', layer - 1, i)}" for i in range(n_in)]
         for k in outputs:
             code.append(f"            d{k} = {names.load('d', layer, k)}")
             code += [f"            s{i}{k} += d{k} * a{i}" for i in range(n_in)]
-            code.append(f"            t{k} += d{k}")
+            code += [f"            t{k} += d{k}"] * biases
         for k in outputs:
             code += [
                 f"        gradient[{names.weight(layer, i, k)}] += s{i}{k}" for i in range(n_in)
             ]
-            code.append(f"        gradient[{names.weight(layer, n_in, k)}] += t{k}")
+            code += [f"        gradient[{names.weight(layer, n_in, k)}] += t{k}"] * biases
     below = names.sizes[layer - 2] if layer == 2 else 0
     if layer == 2:
         code += [f"        s{j}{i} = 0.0" for i in range(n_in) for j in range(below)]
-        code += [f"        t{i} = 0.0" for i in range(n_in)]
+        code += [f"        t{i} = 0.0" for i in range(n_in) if biases]
     code.append("        for n in range(count):")
     code += [f"            d{k} = {names.load('d', layer, k)}" for k in range(n_out)]
     if layer == 2:
@@ -357,16 +465,20 @@ def _backward(names: Names, layer: int) -> list[str]:
     for i in range(n_in):
         terms = " + ".join(f"w{layer}_{i}{k} * d{k}" for k in range(n_out))
         code.append(f"            e{i} = {terms}")
-        code.append(f"            e{i} = 0.0 if {names.load('a', layer - 1, i)} <= 0.0 else e{i}")
+        a = names.load("a", layer - 1, i)
+        if names.sigmoids:
+            code.append(f"            e{i} *= {a} * (1.0 - {a})")
+        else:
+            code.append(f"            e{i} = 0.0 if {a} <= 0.0 else e{i}")
         if layer == 2:
             code += [f"            s{j}{i} += e{i} * u{j}" for j in range(below)]
-            code.append(f"            t{i} += e{i}")
+            code += [f"            t{i} += e{i}"] * biases
         else:
             code.append(f"            {names.load('d', layer - 1, i)} = e{i}")
     if layer == 2:
         for i in range(n_in):
             code += [f"        gradient[{names.weight(1, j, i)}] += s{j}{i}" for j in range(below)]
-            code.append(f"        gradient[{names.weight(1, below, i)}] += t{i}")
+            code += [f"        gradient[{names.weight(1, below, i)}] += t{i}"] * biases
     return code
 
 

@@ -21,6 +21,7 @@ ORDER = (
     "specialise",
     "kernels_1_4_4_1",
     "enclosure_1_4_4_1",
+    "kernels_authors",
     "wide",
     "rounding",
     "model",
@@ -115,7 +116,10 @@ FORBIDDEN = {
 }
 
 
-KERNELS = ("kernels", "kernels_1_4_4_1", "enclosure", "enclosure_1_4_4_1", "wide", "rounding")
+KERNELS = (
+    *("kernels", "kernels_1_4_4_1", "kernels_authors"),
+    *("enclosure", "enclosure_1_4_4_1", "wide", "rounding"),
+)
 
 
 def imports(path):

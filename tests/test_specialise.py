@@ -13,6 +13,7 @@ from nconvex.kernels import LOSSES
 from nconvex.problem import Problem, Segment
 
 NETWORK = MLP((1, 4, 4, 1))
+AUTHORS = MLP.of_the_authors()
 
 
 @pytest.mark.parametrize("name", specialise.modules())
@@ -25,19 +26,29 @@ def test_they_are_chosen_for_their_network_only():
     chosen = test_kernels.make(NETWORK, "mse")[0]
     assert chosen._kernels.__name__ == "nconvex.kernels_1_4_4_1"
     assert chosen._enclosure.__name__ == "nconvex.enclosure_1_4_4_1"
-    for other in (MLP((1, 4, 4, 1), "tanh"), MLP((1, 4, 4, 1), biases=False), MLP((1, 4, 1))):
+    problem = test_kernels.make(AUTHORS, "mae")[0]
+    assert problem._kernels.__name__ == "nconvex.kernels_authors"
+    assert problem._enclosure is enclosure
+    for other in (
+        MLP((1, 4, 4, 1), "tanh"),
+        MLP((1, 4, 4, 1), biases=False),
+        MLP((1, 4, 1)),
+        replace(AUTHORS, biases=True),
+        replace(AUTHORS, sizes=(1, 4, 3, 1)),
+    ):
         problem = test_kernels.make(other, "mse")[0]
         assert (problem._kernels, problem._enclosure) == (kernels, enclosure)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("samples", [1, 7, 256, 1000])
-def test_loss_and_gradient_agree_with_the_reference(loss, samples):
-    problem, theta = test_kernels.make(NETWORK, loss, samples=samples)
+@pytest.mark.parametrize("network", [NETWORK, AUTHORS], ids=["draft", "authors"])
+def test_loss_and_gradient_agree_with_the_reference(network, loss, samples):
+    problem, theta = test_kernels.make(network, loss, samples=samples)
     value, gradient = problem.loss_and_gradient(theta)
     data = problem.X, problem.y
-    assert value == pytest.approx(reference.loss(NETWORK, loss, theta, *data), rel=1e-12)
-    expected = reference.gradient(NETWORK, loss, theta, *data)
+    assert value == pytest.approx(reference.loss(network, loss, theta, *data), rel=1e-12)
+    expected = reference.gradient(network, loss, theta, *data)
     np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-13)
     for p in range(theta.size):  # a wrong gradient would be seen
         wrong = gradient.copy()
@@ -46,8 +57,22 @@ def test_loss_and_gradient_agree_with_the_reference(loss, samples):
             np.testing.assert_allclose(wrong, expected, rtol=1e-10, atol=1e-13)
 
 
-def test_what_is_not_a_number_stays_visible():
-    problem, theta = test_kernels.make(NETWORK, "mse")
+@pytest.mark.parametrize("scale", [30.0, 1e3, 1e6])
+def test_sigmoids_far_out_are_those_of_the_generic_kernels(scale):
+    # four share a division: neither their product may overflow nor one disturb another
+    problem, theta = test_kernels.make(AUTHORS, "mae")
+    theta[:4] = -scale, -scale, -scale, scale  # three at one end of the range, one at the other
+    theta[4:20] *= scale
+    value, gradient = problem.loss_and_gradient(theta)
+    problem._kernels = kernels
+    expected, expected_gradient = problem.loss_and_gradient(theta)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("network", [NETWORK, AUTHORS], ids=["draft", "authors"])
+def test_what_is_not_a_number_stays_visible(network):
+    problem, theta = test_kernels.make(network, "mse")
     for p in range(theta.size):
         broken = theta.copy()
         broken[p] = np.nan
@@ -72,8 +97,14 @@ def test_brackets_are_those_of_the_generic_kernels(loss):
 
 def test_other_sizes_could_be_written_as_well():
     for sizes in ((2, 3, 1), (1, 5, 2, 3, 2)):
-        for code in (specialise.mean_loss(sizes), specialise.enclose(sizes)):
-            compile("\n".join(line for line in code if line != "@part"), "code", "exec")
+        network = specialise.Network(sizes)
+        sigmoids = specialise.Network(sizes, sigmoids=True)
+        for code in (
+            specialise.mean_loss(network),
+            specialise.enclose(network),
+            specialise.mean_loss(sigmoids),
+        ):
+            compile("\n".join(code), "code", "exec")
 
 
 def test_replacing_the_activation_falls_back(monkeypatch):
