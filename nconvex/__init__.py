@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nconvex.barrier import Barrier, barrier
 from nconvex.classification import Classification
 from nconvex.crossing import path_through_narrower
 from nconvex.curve import interpolate
@@ -42,8 +43,11 @@ from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
 from nconvex.narrower import narrower_infimum
 from nconvex.problem import Problem
+from nconvex.revival import connect_reviving
+from nconvex.samplers import SAMPLERS
 from nconvex.separation import LowerBound, Separation, det_sign, lower_bound
 from nconvex.string import String, load_string, string_through
+from nconvex.tightening import Tightening, tighten
 from nconvex.train import train
 
 if TYPE_CHECKING:
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CITATION",
     "MLP",
+    "SAMPLERS",
+    "Barrier",
     "Classification",
     "ConnectionStatus",
     "Connectivity",
@@ -81,11 +87,14 @@ __all__ = [
     "Setting",
     "String",
     "Survey",
+    "Tightening",
     "Trainable",
     "Training",
     "TrainingStatus",
     "__version__",
+    "barrier",
     "connect",
+    "connect_reviving",
     "connectivity",
     "det_sign",
     "grid",
@@ -100,6 +109,7 @@ __all__ = [
     "run_pair",
     "string_through",
     "survey",
+    "tighten",
     "train",
 ]
 

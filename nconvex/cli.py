@@ -6,6 +6,7 @@ Exit status 0: finished, connected or not. 2: bad input, with one line on stderr
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import platform
 import shutil
@@ -25,6 +26,7 @@ from nconvex.definitions import (
     ConnectionStatus,
     Insertion,
     Interrupted,
+    Move,
     NconvexError,
     Training,
     TrainingStatus,
@@ -38,6 +40,7 @@ from nconvex.experiment import run_pair
 from nconvex.files import write_arrays, write_whole
 from nconvex.jit import is_compiled
 from nconvex.problem import Problem
+from nconvex.samplers import SAMPLERS
 from nconvex.string import String
 
 if TYPE_CHECKING:
@@ -97,17 +100,23 @@ def parser(
         f"only if it never exceeds it (default {L0_default})",
     )
     search.add_argument(
+        "--sampler",
+        choices=tuple(SAMPLERS),
+        default="plain",
+        help="plain is the paper's algorithm; revive connects many more pairs at low L0, by "
+        "giving networks that are stuck new units (default plain; e.g. --sampler revive)",
+    )
+    search.add_argument(
         "--alpha",
         type=float,
-        default=0.8,
         help="beads are trained down to alpha L0, 0 < alpha <= 1; below 1 leaves room for the "
-        "path between them (default 0.8; e.g. --alpha 0.95)",
+        f"path between them (default {_default('alpha')}; e.g. --alpha 0.95)",
     )
     search.add_argument(
         "--depth",
         type=int,
-        default=10,
-        help="d, how often a failing segment may be split in two (default 10; e.g. --depth 14)",
+        help="d, how often a failing segment may be split in two (default "
+        f"{_default('depth')}; e.g. --depth 12)",
     )
     search.add_argument(
         "--budget",
@@ -142,6 +151,16 @@ def parser(
     output.add_argument("--quiet", action="store_true", help="no progress on stderr")
     output.add_argument("--version", action="version", version=f"nconvex {VERSION}")
     return result
+
+
+def _default(name: str) -> str:
+    """The samplers' defaults, told apart where they differ."""
+    values = {
+        sampler: inspect.signature(search).parameters[name].default
+        for sampler, search in SAMPLERS.items()
+    }
+    others = [f"{value} for {sampler}" for sampler, value in values.items() if sampler != "plain"]
+    return ", ".join([f"{values['plain']}", *others])
 
 
 def main(
@@ -200,6 +219,7 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
             args.seed,
             on_training,
             InsertionCounter(progress),
+            args.sampler,
         )
         string = pair.string
     except Interrupted as error:
@@ -232,9 +252,11 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse bad values before any work; messages name the value and the range."""
     if args.L0 is not None:
         require_positive("L0", args.L0)
-    require_alpha(args.alpha)
-    require_integer("depth", args.depth, 0)
-    if args.depth > MAX_DEPTH:
+    if args.alpha is not None:
+        require_alpha(args.alpha)
+    if args.depth is not None:
+        require_integer("depth", args.depth, 0)
+    if args.depth is not None and args.depth > MAX_DEPTH:
         raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {args.depth}")
     require_integer("budget", args.budget, 1)
     child(args.seed)
@@ -295,9 +317,11 @@ class InsertionCounter:
     def __call__(self, insertion: Insertion) -> None:
         """Show one recursion."""
         self._recursions += 1
+        where = f"depth {insertion.depth}: gamma(t* = {insertion.t_star:.3f})"
+        if insertion.move is Move.REVIVE:
+            where = "network revived: loss"
         self._progress.live(
-            f"recursion {self._recursions}, depth {insertion.depth}: "
-            f"gamma(t* = {insertion.t_star:.3f}) = {insertion.gamma_before:.4g}, descended to "
+            f"recursion {self._recursions}, {where} = {insertion.gamma_before:.4g}, descended to "
             f"{insertion.loss_after:.4g} in {insertion.steps} steps"
         )
 
@@ -329,8 +353,9 @@ def _result(
         "message": status.value,
         "connected": string is not None and string.connected,
         "L0": args.L0,
-        "alpha": args.alpha,
-        "depth": args.depth,
+        "sampler": args.sampler,
+        "alpha": args.alpha if string is None else string.alpha,
+        "depth": args.depth if string is None else string.depth,
         "max_error": string and _finite(string.max_error),
         "max_error_bounds": string and [_finite(bound) for bound in string.max_error_bounds],
         "certified": string is not None and string.certified,

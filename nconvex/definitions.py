@@ -97,6 +97,7 @@ class ConnectionStatus(Enum):
     CONNECTED = "connected: the loss is at most L0 all along the path"
     BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
     DEPTH_EXHAUSTED = "not connected: segments above L0 are left at the full depth"
+    NOT_TRIED = "not connected: left untried, since another segment had failed"
     INTERRUPTED = "interrupted: segments above L0 were left untried"
     PATH_ABOVE_L0 = "not connected: the path rises above L0"
 
@@ -106,7 +107,7 @@ class Move(Enum):
 
     INSERT = "a bead was trained where γ is highest, and inserted"
     REVIVE = "dead units of a model were drawn anew at no change of loss, and the copy was trained"
-    RESTART = "another model was trained from a random start, to lead the path by way of it"
+    LOWER = "a bead of the string was trained further, down to the next level"
     RESHAPE = "the whole path was trained at once"
 
 

@@ -18,10 +18,12 @@ import numpy as np
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     ConnectionStatus,
+    Descent,
     DescentStatus,
     EndpointAboveL0,
     Insertion,
     Interrupted,
+    Move,
     NconvexError,
     Peak,
     Seed,
@@ -83,6 +85,31 @@ def connect(
         EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
         Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
+    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
+    search = Search(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
+    try:
+        search.explore(theta1, theta2, "")
+        return search.string(theta1, theta2)
+    except KeyboardInterrupt:
+        raise Interrupted(search.string(theta1, theta2)) from None
+
+
+def accepted(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    alpha: float,
+    depth: int,
+    insert: str,
+    seed: Seed,
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Check what every sampler is given; return both ends as vectors, and the seed as a tuple.
+
+    Raises:
+        NconvexError: An argument is out of its range or an end has the wrong shape.
+        EndpointAboveL0: An end's loss exceeds L₀.
+    """
     require_positive("L0", L0)
     require_alpha(alpha)
     require_integer("depth", depth, 0)
@@ -98,20 +125,19 @@ def connect(
             raise EndpointAboveL0(
                 f"{name} has loss {loss:.6g}, above L0 = {L0:.6g}; train it further or raise L0"
             )
-    search = _Search(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
-    try:
-        search.explore(theta1, theta2, "")
-        return search.string(theta1, theta2)
-    except KeyboardInterrupt:
-        raise Interrupted(search.string(theta1, theta2)) from None
+    return theta1, theta2, seed
 
 
-class _Search:
+class Search:
     """One search: its settings, and what it has found, filed by place in the recursion tree.
 
     Since everything is filed by place, the string can be read off at any moment, and does not
-    depend on the order in which places were visited.
+    depend on the order in which places were visited. Other samplers change `train_bead` and
+    `halves`. Arguments are those of `connect`, checked.
     """
+
+    #: Of segments above L₀ that were not reached, which happens to the draft's only by Ctrl-C.
+    untried = ConnectionStatus.INTERRUPTED
 
     def __init__(
         self,
@@ -131,37 +157,64 @@ class _Search:
         self.progress = progress
         self.insert = insert
         self.peaks: dict[str, Peak] = {}
-        self.trace: dict[str, Insertion] = {}
+        self.tried: set[str] = set()
+        self.trace: list[Insertion] = []
         self.beads: dict[str, np.ndarray] = {}
 
-    def explore(self, left: np.ndarray, right: np.ndarray, place: str) -> None:
-        """Steps 2 to 5 on one segment."""
+    def explore(self, left: np.ndarray, right: np.ndarray, place: str) -> bool:
+        """Steps 2 to 5 on one segment; tells whether it is connected."""
         peak = peak_between(self.landscape, left, right, self.L0)  # step 2
         self.peaks[place] = peak
         if peak.upper <= self.L0:  # step 4: this branch is done
-            return
+            return True
         if len(place) == self.depth:
-            return
+            return False
+        bead = self.train_bead(left, right, place, peak)  # step 3
+        if bead is None:
+            return False
+        self.beads[place] = bead
+        return self.halves(left, bead, right, place)  # step 5
+
+    def train_bead(
+        self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
+    ) -> np.ndarray | None:
+        """Step 3: descend from Θ(t*) to α L₀; None if the bead stays above."""
         rng = generator(child(self.seed, *("LR".index(half) for half in place)))
         # Departs from step 2 where a midpoint is asked for.
         start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
-        descent = self.landscape.descend(start, self.alpha * self.L0, rng)  # step 3
-        self.trace[place] = Insertion(
-            place,
-            len(place),
-            peak.t_star,
-            peak.lower,
-            descent.loss,
-            descent.steps,
-            descent.status,
+        descent = self.landscape.descend(start, self.alpha * self.L0, rng)
+        self.record(place, peak.t_star, peak.lower, descent)
+        return descent.theta if descent.status is DescentStatus.REACHED else None
+
+    def halves(self, left: np.ndarray, bead: np.ndarray, right: np.ndarray, place: str) -> bool:
+        """Step 5: both halves, also when the first has failed, so that Γ̃ is equation (4)'s."""
+        connected = self.explore(left, bead, place + "L")
+        return self.explore(bead, right, place + "R") and connected
+
+    def record(
+        self,
+        place: str,
+        t_star: float,
+        gamma_before: float,
+        descent: Descent,
+        move: Move = Move.INSERT,
+    ) -> None:
+        """Put one descent on record."""
+        self.tried.add(place)
+        self.trace.append(
+            Insertion(
+                place,
+                len(place),
+                t_star,
+                gamma_before,
+                descent.loss,
+                descent.steps,
+                descent.status,
+                move,
+            )
         )
-        if descent.status is DescentStatus.REACHED:
-            self.beads[place] = descent.theta
         if self.progress is not None:
-            self.progress(self.trace[place])
-        if place in self.beads:  # step 5
-            self.explore(left, self.beads[place], place + "L")
-            self.explore(self.beads[place], right, place + "R")
+            self.progress(self.trace[-1])
 
     def string(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
         """Read the string off what was found so far."""
@@ -181,7 +234,7 @@ class _Search:
                 self._status(place, peak)
                 for (_, _, place), peak in zip(segments, peaks, strict=True)
             ),
-            trace=tuple(self.trace.values()),
+            trace=tuple(self.trace),
             L0=self.L0,
             alpha=self.alpha,
             depth=self.depth,
@@ -203,8 +256,8 @@ class _Search:
     def _status(self, place: str, peak: Peak) -> ConnectionStatus:
         if peak.upper <= self.L0:
             return ConnectionStatus.CONNECTED
-        if place in self.trace:
+        if place in self.tried:
             return ConnectionStatus.BEAD_UNTRAINABLE
         if len(place) == self.depth:
             return ConnectionStatus.DEPTH_EXHAUSTED
-        return ConnectionStatus.INTERRUPTED
+        return self.untried

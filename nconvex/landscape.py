@@ -46,6 +46,19 @@ class Certifying(Protocol):
         ...
 
 
+@runtime_checkable
+class Reviving(Protocol):
+    """A landscape that knows moves which give a model that is stuck new freedom."""
+
+    def revive(self, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return θ folded, and θ revived; see `redundancy.revive`."""
+        ...
+
+    def with_descents(self, rmsprop: RMSProp) -> Landscape:
+        """Return the same landscape with other settings of its descents."""
+        ...
+
+
 class Trainable(Landscape, Protocol):
     """A landscape that also knows where training starts (step 1)."""
 

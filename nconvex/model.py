@@ -153,13 +153,23 @@ class MLP:
         Raises:
             NconvexError: theta or X has the wrong shape.
         """
+        return self.activations(theta, X)[-1]
+
+    def activations(self, theta: np.ndarray, X: np.ndarray) -> list[np.ndarray]:
+        """Compute every layer's activations (N, n), first the inputs X (N, n₀), last the outputs.
+
+        Raises:
+            NconvexError: theta or X has the wrong shape.
+        """
         theta = require_theta("theta", theta, self.n_parameters)
         a = np.asarray(X, dtype=np.float64)
         if a.ndim != 2 or a.shape[1] != self.sizes[0]:
             raise NconvexError(f"X has shape {a.shape}; it must be (N, {self.sizes[0]})")
+        layers = [a]
         for (W, b), (_, _, activation) in zip(self.unpack(theta), self._shapes(), strict=True):
-            a = _activate(a @ W if b is None else a @ W + b, activation)
-        return a
+            a = layers[-1] @ W
+            layers.append(_activate(a if b is None else a + b, activation))
+        return layers
 
     def _shapes(self) -> list[tuple[int, int, str]]:
         last = len(self.sizes) - 2

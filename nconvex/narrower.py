@@ -230,7 +230,7 @@ class Planes:
         # R is nowhere below its value at the ends if and only if G - end B is copositive:
         M11, M12, M22 = G11 - end * B11, G12 - end * B12, G22 - end * B22
         if M12 >= 0 or M12 * M12 <= M11 * M22:
-            return end, _floats(a if G11 == end * B11 else b)
+            return end, _floats(a if end * B11 == G11 else b)
         # else the minimum lies between them, the smaller root of det(G - value B) = 0.
         product, middle = G11 * G22 - G12 * G12, (G11 * B22 + G22 * B11) / 2 - G12 * B12
         root = root_above(middle * middle - product * (B11 * B22 - B12 * B12))

@@ -62,11 +62,12 @@ from nconvex.definitions import (
     require_integer,
     require_positive,
 )
-from nconvex.dss import INSERTIONS, MAX_DEPTH, connect
+from nconvex.dss import INSERTIONS, MAX_DEPTH
 from nconvex.files import write_whole
 from nconvex.kernels import LOSSES
 from nconvex.model import MLP
 from nconvex.problem import Problem
+from nconvex.samplers import SAMPLERS
 from nconvex.store import Store
 from nconvex.string import String
 from nconvex.train import train
@@ -87,6 +88,7 @@ FIELDS = (
     ("alpha", "f8"),
     ("depth", "i8"),
     ("accept", "f8"),
+    ("sampler", "U16"),
     ("outcome", "U16"),
     ("connected", "?"),
     ("certified", "?"),
@@ -140,6 +142,7 @@ class Setting:
         accept: Multiple of L0 that the path may rise to. Departs from the draft above 1: the
             authors' published code accepts 1.1.
         insert: As for `connect`.
+        sampler: A name in `SAMPLERS`; "revive" is at its best with alpha 0.9 and depth 14.
         samples: Points of the polynomials' training set, and of their test set.
         rmsprop: Settings of the ends' descents.
         bead_rmsprop: Settings of the beads' descents; those of the ends by default.
@@ -157,6 +160,7 @@ class Setting:
     depth: int = 10
     accept: float = 1.0
     insert: str = "peak"
+    sampler: str = "plain"
     samples: int = 1000
     rmsprop: RMSProp = field(default_factory=RMSProp)
     bead_rmsprop: RMSProp | None = None
@@ -169,6 +173,7 @@ class Setting:
             ("activation", ("relu",) if self.task == "mnist" else ACTIVATIONS),
             ("loss", losses),
             ("insert", INSERTIONS),
+            ("sampler", tuple(SAMPLERS)),
         ):
             if (value := getattr(self, name)) not in choices:
                 raise NconvexError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
@@ -498,7 +503,7 @@ def run(
     string = None
     if trained:
         for_beads = what.problem(seed, for_beads=True) if what.bead_rmsprop else problem
-        string = connect(
+        string = SAMPLERS[what.sampler](
             for_beads,
             trainings[0].theta,
             trainings[1].theta,
@@ -513,7 +518,7 @@ def run(
     record = (
         setting,
         pair,
-        *(described[name] for name, _ in FIELDS[2:10]),
+        *(described[name] for name, _ in FIELDS[2:11]),
         "end_untrainable" if string is None else string.status.name.lower(),
         string is not None and string.connected,
         string is not None and string.certified,
@@ -650,7 +655,12 @@ def _trained(what: Setting, problem: Problem, seed: tuple[int, ...]) -> Training
     """
     if what.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
         return train(problem, what.L0, seed)
-    key = (replace(what, alpha=1.0, depth=0, accept=1.0, insert="peak", bead_rmsprop=None), seed)
+    key = (
+        replace(
+            what, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain", bead_rmsprop=None
+        ),
+        seed,
+    )
     if (known := _ends.get(key)) is not None:
         return known
     training = train(problem, what.L0, seed)

@@ -234,6 +234,6 @@ PRESETS = {
     "width": Preset(
         "1-h-h-1 networks at fixed thresholds",
         grid(hidden=[(h, h) for h in (2, 4, 8, 16, 32, 64)], L0=(1e-3, 1e-4)),
-        50,
+        100,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import lru_cache
 from math import comb, prod
 from types import ModuleType
@@ -15,6 +16,7 @@ from nconvex import (
     enclosure_1_4_4_1,
     kernels,
     kernels_1_4_4_1,
+    redundancy,
     rounding,
 )
 from nconvex.curve import interpolate
@@ -164,6 +166,26 @@ class Problem:
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket max γ on the test set, with proof, to a relative gap."""
         return certify.maximum(Segment(self, theta1, theta2), gap=gap)
+
+    def revive(self, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return θ with units that are not needed folded away, and with them drawn anew.
+
+        See `redundancy.revive`; "not needed" is judged on the test set, whose loss must not
+        change, and kinks are placed on the training set.
+
+        Raises:
+            NconvexError: theta is of another size or not finite, or there is no hidden layer.
+        """
+        theta = require_theta("theta", theta, self._n_parameters)
+        if len(self.model.sizes) < 3:
+            raise NconvexError("a network without a hidden layer has no units to revive")
+        return redundancy.revive(self.model, theta, self.loss, self.X_test, self.X, rng)
+
+    def with_descents(self, rmsprop: RMSProp) -> Problem:
+        """Return the same landscape with other settings of its descents."""
+        other = copy(self)
+        other.rmsprop = rmsprop
+        return other
 
     def describe(self) -> dict[str, np.ndarray]:
         """Everything that is needed to recompute losses without this package, as arrays."""

@@ -82,10 +82,11 @@ class String:
 
     @property
     def status(self) -> ConnectionStatus:
-        """The verdict: interrupted if anything was left untried, else that of the worst segment."""
+        """The verdict: interrupted, or that of the worst segment on which the search gave up."""
         if ConnectionStatus.INTERRUPTED in self.segment_status:
             return ConnectionStatus.INTERRUPTED
-        return self.segment_status[int(np.argmax(self.segment_upper))]
+        untried = [status is ConnectionStatus.NOT_TRIED for status in self.segment_status]
+        return self.segment_status[int(np.argmax(np.where(untried, -np.inf, self.segment_upper)))]
 
     @property
     def failures(self) -> tuple[int, ...]:

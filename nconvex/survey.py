@@ -34,6 +34,7 @@ from nconvex.pairs import (
     resume,
     survey,
 )
+from nconvex.samplers import SAMPLERS
 
 #: Seconds between two updates of the line of progress.
 PATIENCE = 0.5
@@ -274,6 +275,13 @@ def _what(parser: argparse.ArgumentParser) -> None:
         help="recursions allowed (default 10; e.g. --depth 10 14)",
     )
     options.add_argument(
+        "--sampler",
+        nargs="+",
+        choices=tuple(SAMPLERS),
+        metavar="NAME",
+        help="the search (default plain; e.g. --sampler plain revive --alpha 0.9 --depth 14)",
+    )
+    options.add_argument(
         "--budget",
         type=int,
         metavar="STEPS",
@@ -309,7 +317,7 @@ def _layers(text: str) -> tuple[int, ...]:
 
 
 def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
-    names = ("task", "activation", "loss", "hidden", "L0", "alpha", "depth")
+    names = ("task", "activation", "loss", "hidden", "L0", "alpha", "depth", "sampler")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.preset is not None:
         if given or args.budget is not None:

@@ -1,0 +1,130 @@
+"""The lowest threshold at which two models are connected: Γ between them, from both sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nconvex.definitions import (
+    Insertion,
+    NconvexError,
+    Seed,
+    child,
+    require_integer,
+    require_positive,
+    require_theta,
+)
+from nconvex.landscape import Landscape
+from nconvex.samplers import sampler as sampler_of
+from nconvex.string import String, string_through
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """What is known of Γ(θ₁, θ₂): lower ≤ Γ ≤ upper.
+
+    Attributes:
+        lower: The larger of the ends' losses and of the bound that was given.
+        upper: Γ̃ of `string`; proven if the string is certified.
+        failed: The highest level below `upper` at which no path was **found**; this proves
+            nothing. `lower` if none failed.
+        string: The lowest path that was found.
+        levels: Each level that was tried, and whether a path was found there.
+        gradient_evaluations: Of all searches.
+    """
+
+    lower: float
+    upper: float
+    failed: float
+    string: String
+    levels: tuple[tuple[float, bool], ...]
+    gradient_evaluations: int
+
+    @property
+    def height(self) -> float:
+        """The loss barrier: how far `upper` lies above the larger of the ends' losses, or 0."""
+        return max(0.0, self.upper - float(max(self.string.losses[0], self.string.losses[-1])))
+
+
+def barrier(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    lower: float = 0.0,
+    precision: float = 0.01,
+    sampler: str = "revive",
+    alpha: float | None = None,
+    depth: int | None = None,
+    seed: Seed = 0,
+    max_searches: int = 40,
+    progress: Callable[[Insertion], None] | None = None,
+) -> Barrier:
+    """Bisect on L₀ for the lowest level at which a path is found.
+
+    Equation (3)'s Γ is at least both ends' losses, and at most the maximum of γ on the straight
+    line between them. The level is bisected between the two, in its logarithm, until `upper` and
+    the level that failed differ by less than `precision`, relatively. A search that succeeds
+    brings the upper bound down to its path's Γ̃, which may be lower than its level.
+
+    Args:
+        landscape: The loss surface.
+        theta1: (P,) one end.
+        theta2: (P,) the other.
+        lower: A proven lower bound of Γ, if one is known, e.g. from `separation`.
+        precision: When to stop, relatively.
+        sampler: A name in `SAMPLERS`.
+        alpha: As for the sampler, whose default holds if left out.
+        depth: Likewise.
+        seed: Search k takes child k of it.
+        max_searches: Searches after which to stop in any case.
+        progress: Called after each recursion of each search.
+
+    Raises:
+        NconvexError: An argument is out of its range, an end's loss is not a positive finite
+            number, or a path was found below `lower`, which is then no lower bound.
+    """
+    search = sampler_of(sampler)
+    require_positive("precision", precision)
+    require_integer("max_searches", max_searches, 1)
+    if not 0.0 <= lower < math.inf:
+        raise NconvexError(f"lower must be at least 0 and finite, not {lower!r}")
+    given = {"alpha": alpha, "depth": depth}
+    settings = {name: value for name, value in given.items() if value is not None}
+    theta1 = require_theta("theta1", theta1)
+    theta2 = require_theta("theta2", theta2, theta1.size)
+    ends = [landscape.loss(theta1), landscape.loss(theta2)]
+    for name, loss in zip(("theta1", "theta2"), ends, strict=True):
+        require_positive(f"the loss of {name}", loss)
+    floor = max(*ends, lower)
+    string = string_through(landscape, [theta1, theta2], floor)
+    upper = string.max_error
+    failed = floor
+    levels: list[tuple[float, bool]] = []
+    evaluations = 0
+    while upper > (1.0 + precision) * failed and len(levels) < max_searches:
+        level = math.sqrt(failed * upper) if np.isfinite(upper) else 2.0 * failed
+        found = search(
+            landscape,
+            theta1,
+            theta2,
+            level,
+            seed=child(seed, len(levels)),
+            progress=progress,
+            **settings,
+        )
+        evaluations += found.gradient_evaluations
+        levels.append((level, found.connected))
+        if found.connected:
+            string, upper = found, found.max_error
+            failed = min(failed, upper)
+        else:
+            failed = level
+    if upper < lower:
+        raise NconvexError(
+            f"a path was found below lower = {lower!r}: its maximum is {upper!r}, so that lower "
+            "is no lower bound"
+        )
+    return Barrier(floor, upper, failed, string, tuple(levels), evaluations)

@@ -1,0 +1,138 @@
+"""Hidden units that the others can stand in for: how a trained network is given new freedom.
+
+A network that has stopped learning above its threshold mostly has units that do nothing for it: a
+ReLU that is off on all the data, or on on all of them like another one. Let A (N, h) be the
+activations of a hidden layer on the data, and let unit u's be a combination of the others' and,
+where the next layer has biases, of ones:
+
+    A_u = Σ_{v≠u} c_v A_v + c₀
+
+Then adding c_v times u's outgoing weights to v's, and c₀ times them to the next layer's biases,
+while u's own go to 0, changes no output; and since the next layer's inputs are linear in these
+weights, none changes **all along** the straight line to the folded network. There u feeds nothing,
+and its incoming weights may be drawn anew: again no output changes on the way. Both segments have
+constant loss, and at their end the network has a unit that can learn.
+
+A dead unit is the case c = 0. Other units are folded by least squares: those whose fold does not
+raise the loss; and where there are none, as often with smooth activations, one of those that the
+others approximate best. That changes outputs, and whether the loss stays low on the straight line
+has to be found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nconvex.model import MLP
+
+#: A fold that raises the loss by less than this part of it counts as not raising it. Rounding
+#: raises it by about 1e-13; the certificate judges the path in any case.
+FREE = 1e-6
+
+#: Where every fold raises the loss, one of so many of the least needed is folded, at random.
+LEAST_NEEDED = 3
+
+#: Relative weight that keeps the normal equations of exactly redundant units solvable.
+RIDGE = 1e-13
+
+
+def revive(
+    model: MLP,
+    theta: np.ndarray,
+    loss: Callable[[np.ndarray], float],
+    X: np.ndarray,
+    centres: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fold away all units whose fold does not raise the loss, or else one, and draw them anew.
+
+    New incoming weights are drawn as for a start; the bias is such that the unit's kink, or the
+    middle of its slope, goes through one of the data.
+
+    Args:
+        model: The network, with a hidden layer at least.
+        theta: (P,) its parameters.
+        loss: L(X, θ).
+        X: (N, n₀) inputs on which activations are compared: those that the loss is of.
+        centres: (M, n₀) inputs among which kinks are placed.
+        rng: Draws weights, kinks, and the unit where every fold raises the loss.
+
+    Returns:
+        folded: (P,) the units' outgoing weights folded into the others'; the loss is constant on
+            the line from theta if all these units were redundant.
+        revived: (P,) their incoming weights drawn anew; the loss is constant on the line from
+            `folded`, always.
+    """
+    activations = model.activations(theta, X)[1:-1]
+    allowed = (1.0 + FREE) * loss(theta)
+    folded, gone = theta, list[tuple[int, int]]()
+    while len(gone) < sum(layer.shape[1] for layer in activations):
+        needs = sorted(_needs(model, folded, activations, gone))
+        _, layer, unit = needs[0]
+        candidate = _fold(model, folded, activations, gone, layer, unit)
+        if loss(candidate) <= allowed:
+            folded = candidate
+            gone.append((layer, unit))
+            continue
+        if not gone:
+            _, layer, unit = needs[rng.integers(min(LEAST_NEEDED, len(needs)))]
+            folded = _fold(model, folded, activations, gone, layer, unit)
+            gone.append((layer, unit))
+        break
+    revived = folded.copy()
+    drawn = model.unpack(model.initial(rng))
+    inputs = model.activations(theta, centres)
+    for layer, unit in sorted(gone):
+        W, b = model.unpack(revived)[layer]
+        W[:, unit] = drawn[layer][0][:, unit]
+        if b is not None:
+            b[unit] = -(inputs[layer][rng.integers(len(centres))] @ W[:, unit])
+    return folded, revived
+
+
+def _needs(
+    model: MLP, theta: np.ndarray, activations: list[np.ndarray], gone: list[tuple[int, int]]
+) -> list[tuple[float, int, int]]:
+    """How much the next layer's inputs change if a unit is folded: (RMS change, layer, unit).
+
+    The residual of A_u's regression on the others is 1/(G⁻¹)_uu, G being the Gram matrix of all.
+    """
+    result = []
+    for layer, (A, (W, b)) in enumerate(zip(activations, model.unpack(theta)[1:], strict=True)):
+        left = [unit for unit in range(A.shape[1]) if (layer, unit) not in gone]
+        if not left:
+            continue
+        M = _with_ones(A[:, left], b)
+        gram = M.T @ M / len(M)
+        gram[np.diag_indices(len(gram))] += RIDGE * max(float(np.trace(gram)), 1e-300)
+        residuals = 1.0 / np.diag(np.linalg.inv(gram))[: len(left)]
+        needs = np.sqrt(np.maximum(residuals, 0.0)) * np.linalg.norm(W[left], axis=1)
+        result += [(float(need), layer, unit) for need, unit in zip(needs, left, strict=True)]
+    return result
+
+
+def _fold(
+    model: MLP,
+    theta: np.ndarray,
+    activations: list[np.ndarray],
+    gone: list[tuple[int, int]],
+    layer: int,
+    unit: int,
+) -> np.ndarray:
+    """Give a unit's outgoing weights to the others of its layer, by least squares."""
+    folded = theta.copy()
+    A = activations[layer]
+    W, b = model.unpack(folded)[layer + 1]
+    others = [v for v in range(A.shape[1]) if v != unit and (layer, v) not in gone]
+    c = np.linalg.lstsq(_with_ones(A[:, others], b), A[:, unit], rcond=1e-10)[0]
+    W[others] += np.outer(c[: len(others)], W[unit])
+    if b is not None:
+        b += c[-1] * W[unit]
+    W[unit] = 0.0
+    return folded
+
+
+def _with_ones(A: np.ndarray, biases: np.ndarray | None) -> np.ndarray:
+    return A if biases is None else np.concatenate([A, np.ones((len(A), 1))], axis=1)

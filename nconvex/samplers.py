@@ -1,0 +1,30 @@
+"""The samplers by name: the draft's, and those that find more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nconvex.breadth_first import connect_breadth_first
+from nconvex.definitions import NconvexError
+from nconvex.dss import connect
+from nconvex.revival import connect_reviving
+from nconvex.string import String
+
+#: Each is called with a landscape, θ₁, θ₂ and L₀, and takes alpha, depth, seed, progress and insert
+#: by name; where alpha and depth are left out, it has defaults of its own.
+SAMPLERS: dict[str, Callable[..., String]] = {
+    "plain": connect,
+    "revive": connect_reviving,
+    "breadth-first": connect_breadth_first,
+}
+
+
+def sampler(name: str) -> Callable[..., String]:
+    """Return a sampler by its name.
+
+    Raises:
+        NconvexError: There is none of that name.
+    """
+    if name not in SAMPLERS:
+        raise NconvexError(f"sampler {name!r} is unknown; choose from {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]

@@ -1,0 +1,106 @@
+"""A string made shorter: an upper bound of the geodesic below L₀ that is nearer to it.
+
+The sampler puts a bead wherever γ was too high at the time, and many turn out not to be needed; and
+a descent leads each bead as far aside as the gradient points. Both are undone as far as the path
+stays below L₀, with proof where the landscape has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nconvex.curve import interpolate
+from nconvex.definitions import NconvexError, Peak, require_integer
+from nconvex.landscape import Landscape
+from nconvex.string import String, peak_between, string_through
+
+#: Parts of the way to the chord that a bead is tried at, the farthest first.
+PULLS = (1.0, 0.5, 0.25, 0.125)
+
+#: Sweeps end when one shortens the path by less than this part.
+WORTHWHILE = 1e-3
+
+
+@dataclass(frozen=True)
+class Tightening:
+    """A string before and after.
+
+    Attributes:
+        before: As it was given.
+        after: Between the same ends, below the same L₀, with no more beads and no greater length.
+    """
+
+    before: String
+    after: String
+
+    @property
+    def beads(self) -> tuple[int, int]:
+        """Beads before and after."""
+        return self.before.n_beads, self.after.n_beads
+
+    @property
+    def normalized_lengths(self) -> tuple[float, float]:
+        """Normalized length before and after."""
+        return self.before.normalized_length, self.after.normalized_length
+
+
+def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightening:
+    """Drop beads that are not needed and pull the others towards their neighbours' chord.
+
+    A bead is dropped if the straight line between its neighbours stays at most L₀. One that is
+    needed is moved to Θ(bead, foot, s), with its foot on the chord and the largest s of `PULLS` at
+    which both of its segments stay at most L₀. By the triangle inequality either makes the path
+    shorter. No gradient is evaluated.
+
+    Args:
+        landscape: The one that the string was found on.
+        string: A connected string.
+        sweeps: How often all beads are visited at most.
+
+    Raises:
+        NconvexError: The string is not connected, or sweeps is below 1.
+    """
+    require_integer("sweeps", sweeps, 1)
+    if not string.connected:
+        raise NconvexError(
+            f"only a connected string can be tightened, this one is not: {string.status.value}"
+        )
+    beads = list(string.beads)
+
+    def low(left: np.ndarray, right: np.ndarray) -> bool:
+        peak: Peak = peak_between(landscape, left, right, string.L0)
+        return peak.upper <= string.L0
+
+    def visit() -> None:
+        position = 1
+        while position < len(beads) - 1:
+            left, bead, right = beads[position - 1 : position + 2]
+            if low(left, right):
+                del beads[position]
+                position = max(1, position - 1)  # the one before may not be needed either now
+                continue
+            foot = _foot(left, bead, right)
+            for pull in PULLS:
+                nearer = interpolate(bead, foot, pull)
+                if low(left, nearer) and low(nearer, right):
+                    beads[position] = nearer
+                    break
+            position += 1
+
+    length = string.path_length
+    for _ in range(sweeps):
+        visit()
+        before, length = length, float(np.sum(np.linalg.norm(np.diff(beads, axis=0), axis=1)))
+        if length > (1.0 - WORTHWHILE) * before:
+            break
+    tight = string_through(landscape, beads, string.L0, string.trace, string.sampler, string.seed)
+    return Tightening(string, replace(tight, alpha=string.alpha, depth=string.depth))
+
+
+def _foot(left: np.ndarray, bead: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The point of the segment from left to right that is closest to the bead."""
+    chord = right - left
+    s = float(np.dot(bead - left, chord) / max(float(np.dot(chord, chord)), 1e-300))
+    return interpolate(left, right, min(max(s, 0.0), 1.0))
