@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nconvex.barrier import Barrier, barrier
+from nconvex.breadth_first import connect_breadth_first
 from nconvex.classification import Classification
 from nconvex.crossing import path_through_narrower
 from nconvex.curve import interpolate
@@ -39,6 +40,7 @@ from nconvex.definitions import (
 from nconvex.definitions import VERSION as __version__
 from nconvex.dss import connect
 from nconvex.experiment import Pair, run_pair
+from nconvex.flood import FloodBracket, flood_bracket
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
 from nconvex.model import MLP
 from nconvex.narrower import narrower_infimum
@@ -46,6 +48,7 @@ from nconvex.problem import Problem
 from nconvex.revival import connect_reviving
 from nconvex.samplers import SAMPLERS
 from nconvex.separation import LowerBound, Separation, det_sign, lower_bound
+from nconvex.springs import connect_with_springs
 from nconvex.string import String, load_string, string_through
 from nconvex.tightening import Tightening, tighten
 from nconvex.train import train
@@ -72,6 +75,7 @@ __all__ = [
     "Descent",
     "DescentStatus",
     "EndpointAboveL0",
+    "FloodBracket",
     "FunctionLandscape",
     "Insertion",
     "Interrupted",
@@ -94,9 +98,12 @@ __all__ = [
     "__version__",
     "barrier",
     "connect",
+    "connect_breadth_first",
     "connect_reviving",
+    "connect_with_springs",
     "connectivity",
     "det_sign",
+    "flood_bracket",
     "grid",
     "interpolate",
     "load_string",

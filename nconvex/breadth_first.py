@@ -32,7 +32,7 @@ from nconvex.dss import Search, accepted
 from nconvex.landscape import Landscape
 from nconvex.string import String, joined, peak_between, string_through
 
-#: Each level is this part of the one above it. Between 0.3 and 0.7 hardly anything changes.
+#: Each level is this part of the one above it; with 0.25 or 0.8 about as many pairs connect.
 LOWERING = 0.5
 
 

@@ -111,6 +111,13 @@ class Classification(Problem):
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean cross-entropy on the **training** set and its gradient, (P,), in float32."""
+        return self._gradient_of(theta, np.arange(len(self.X)))
+
+    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the cross-entropy's gradient on one minibatch, (P,), drawn with replacement."""
+        return self._gradient_of(theta, rng.integers(len(self.X), size=self.batch))[1]
+
+    def _gradient_of(self, theta: np.ndarray, samples: np.ndarray) -> tuple[float, np.ndarray]:
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._transposed(theta).astype(np.float32)
         gradient = np.empty_like(w)
@@ -119,8 +126,8 @@ class Classification(Problem):
             self._first(w),
             self._layers,
             *self._examples,
-            np.arange(len(self.X)),
-            *self._descent_work(gradient, len(self.X)),
+            samples,
+            *self._descent_work(gradient, len(samples)),
             self._first(gradient),
         )
         return float(loss), self._restored(gradient.astype(np.float64))

@@ -42,6 +42,7 @@ from nconvex.jit import is_compiled
 from nconvex.problem import Problem
 from nconvex.samplers import SAMPLERS
 from nconvex.string import String
+from nconvex.tightening import tighten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,6 +120,12 @@ def parser(
         f"{_default('depth')}; e.g. --depth 12)",
     )
     search.add_argument(
+        "--tighten",
+        action="store_true",
+        help="shorten a connected path: drop beads that are not needed and pull the others towards "
+        "their neighbours, as far as the loss provably stays at most L0",
+    )
+    search.add_argument(
         "--budget",
         type=int,
         default=budget,
@@ -159,8 +166,9 @@ def _default(name: str) -> str:
         sampler: inspect.signature(search).parameters[name].default
         for sampler, search in SAMPLERS.items()
     }
-    others = [f"{value} for {sampler}" for sampler, value in values.items() if sampler != "plain"]
-    return ", ".join([f"{values['plain']}", *others])
+    plain = values["plain"]
+    others = [f"{value} for {sampler}" for sampler, value in values.items() if value != plain]
+    return ", ".join([f"{plain}", *others])
 
 
 def main(
@@ -236,8 +244,13 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
                 "--budget, or "
                 "choose another network"
             )
+    loose = None
+    if args.tighten and string is not None and string.connected:
+        progress.live("tightening the path")
+        loose, string = string, tighten(experiment.problem, string).after
+        progress.close()
     seconds = time.perf_counter() - began
-    result = _result(experiment, args, trainings, string, interrupted, seconds)
+    result = _result(experiment, args, trainings, string, loose, interrupted, seconds)
     files.save(experiment, trainings, string, result)
     if args.json:
         print(json.dumps(result, indent=2, allow_nan=False))
@@ -342,6 +355,7 @@ def _result(
     args: argparse.Namespace,
     trainings: Sequence[Training],
     string: String | None,
+    loose: String | None,
     interrupted: bool,
     seconds: float,
 ) -> dict[str, Any]:
@@ -362,6 +376,11 @@ def _result(
         "n_beads": string and string.n_beads,
         "path_length": string and _finite(string.path_length),
         "normalized_length": string and _finite(string.normalized_length),
+        "before_tightening": loose
+        and {
+            "n_beads": loose.n_beads,
+            "normalized_length": _finite(loose.normalized_length),
+        },
         "endpoint_losses": losses + [None] * (2 - len(losses)),
         "line_max_error": string and _finite(string.line_max_error),
         "segments_above_L0": string and len(string.failures),
@@ -417,6 +436,12 @@ def _summary(
             f"normalized length {string.normalized_length:.4g}",
             f"  certificate     {_certificate(string, measure)}",
         ]
+    if (loose := result["before_tightening"]) is not None:
+        lines.insert(
+            -1,
+            f"  tightened from  {loose['n_beads']} beads, normalized length "
+            f"{loose['normalized_length']:.4g}",
+        )
     lines.append(f"  verdict         {result['message']}")
     if string is not None and string.failures:
         lines.append(

@@ -80,7 +80,7 @@ def path_through_narrower(
             )
     normal = Planes(problem.X_test, problem.y_test).normal((1.0 + 0.5 * slack) * infimum)
     beads = ends[:1]
-    for corner in [*_corners(problem, *ends, normal), ends[1]]:
+    for corner in [*_corners(problem, ends[0], ends[1], normal), ends[1]]:
         beads.extend(_below(problem, beads[-1], corner, level, MOST_HALVINGS))
     return np.array(beads)
 

@@ -139,6 +139,9 @@ class Search:
     #: Of segments above L₀ that were not reached, which happens to the draft's only by Ctrl-C.
     untried = ConnectionStatus.INTERRUPTED
 
+    #: Its name in `SAMPLERS`.
+    sampler = "plain"
+
     def __init__(
         self,
         landscape: Landscape,
@@ -240,7 +243,7 @@ class Search:
             depth=self.depth,
             seed=self.seed,
             certified=all(peak.certified for peak in peaks),
-            sampler="plain",
+            sampler=self.sampler,
         )
 
     def _segments(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -37,7 +37,6 @@ class Landscape(Protocol):
         ...
 
 
-@runtime_checkable
 class Certifying(Protocol):
     """A landscape that can prove how high γ rises."""
 
@@ -56,6 +55,20 @@ class Reviving(Protocol):
 
     def with_descents(self, rmsprop: RMSProp) -> Landscape:
         """Return the same landscape with other settings of its descents."""
+        ...
+
+
+def certifies(landscape: object) -> TypeGuard[Certifying]:
+    """Tell whether a landscape is `Certifying`, faster than isinstance does."""
+    return hasattr(landscape, "max_gamma")
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A landscape whose gradient can be had anywhere, for methods with descents of their own."""
+
+    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the descents' gradient at θ (P,), or an unbiased estimate drawn with `rng`."""
         ...
 
 
@@ -114,6 +127,13 @@ class FunctionLandscape:
             raise NconvexError(f"f must return one number, not an array of shape {value.shape}")
         return float(value)
 
+    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return ∂f/∂θ; `rng` is not needed."""
+        g = np.asarray(self._gradient(theta), dtype=np.float64)
+        if g.shape != theta.shape:
+            raise NconvexError(f"the gradient has shape {g.shape}, not {theta.shape}")
+        return g
+
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run RMSProp until f ≤ target; see `RMSProp` for the formula. `rng` is not needed."""
         settings = self.rmsprop
@@ -122,9 +142,7 @@ class FunctionLandscape:
         loss = self.loss(theta)
         step = 0
         while loss > target and np.isfinite(loss) and step < settings.budget:
-            g = np.asarray(self._gradient(theta), dtype=np.float64)
-            if g.shape != theta.shape:
-                raise NconvexError(f"the gradient has shape {g.shape}, not {theta.shape}")
+            g = self.gradient(theta, rng)
             rate = settings.learning_rate * settings.shrink**step
             mean_square = settings.decay * mean_square + (1.0 - settings.decay) * g * g
             theta -= rate * g / (np.sqrt(mean_square) + settings.epsilon)

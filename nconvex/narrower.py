@@ -15,7 +15,8 @@ faces, so it is enough to fit every face and to keep those fits whose coefficien
 
 **2-3-2 without biases** on three points, the paper's counterexample, whose h - 1 units reach the
 outputs of rank two. The rows of the outputs then lie in a plane that is spanned by two elements of
-the fan. Given the plane, by its normal n, and the targets' Gram matrix G, the best loss is
+the fan; where the two units are parallel, any other element completes the plane. Given the plane,
+by its normal n, and the targets' Gram matrix G, the best loss is
 
     R(n) = nᵀ G n / (3 nᵀ n).
 
@@ -26,14 +27,14 @@ signs at v₁ and v₂; those that differ from the sign at a third v, where n·v
 which the three stand on the fan, make two changes. (If the fan closes, changes are even in number,
 and differing signs at v₁ and v₂ will do.) The normals' space is cut by the planes n·r = 0, r the
 rays, into pointed cones, each valid or not as a whole. R has no local minimum inside of one but its
-global one, the null vector of G, where L* = 0; otherwise the minimum over valid n lies on a face
-between two edges, and there either at an end or at the smaller eigenvalue of a 2 x 2 pencil. All of
-them are tried. The minimum may sit where the two units become one: it is then approached but not
-attained, with output weights that grow without bound.
+global one, a null vector of G, where L* = 0 (if there is a plane of these, it meets the boundary as
+well). Otherwise the minimum over valid n lies on a face between two edges, and there either at an
+end or at the smaller eigenvalue of a 2 x 2 pencil. All of them are tried. The minimum may sit where
+the two units become one: it is then approached but not attained, with output weights that grow
+without bound.
 
 All of this is done in rational arithmetic, in which floats are exact. The number returned is L*
-**rounded down**: at most one unit in the last place below the largest float that is not above L*,
-and never above L* itself.
+**rounded down** to a float, by one unit in the last place or two, so it is never above L*.
 """
 
 from __future__ import annotations
@@ -215,12 +216,12 @@ class Planes:
         sides = list(zip(self._sides[first], self._sides[second], strict=True))
         if any(sides[ray]) or any(a * b < 0 for a, b in sides):
             return None
-        for side in (1, -1):  # the cones on either side of the face
-            signs = [a or b or side for a, b in sides]
-            if self._valid(signs):
-                value, normal = self._minimum(self._edges[first], self._edges[second])
-                return Lowest(value, normal, self._inside(signs))
-        return None
+        # On one side of the face; the other is the same for the antipodal face, where R is equal.
+        signs = [a or b or 1 for a, b in sides]
+        if not self._valid(signs):
+            return None
+        value, normal = self._minimum(self._edges[first], self._edges[second])
+        return Lowest(value, normal, self._inside(signs))
 
     def _minimum(self, a: Sequence[Fraction], b: Sequence[Fraction]) -> tuple[Fraction, np.ndarray]:
         """The minimum of R on the cone of a and b, and where it is."""
@@ -230,7 +231,7 @@ class Planes:
         # R is nowhere below its value at the ends if and only if G - end B is copositive:
         M11, M12, M22 = G11 - end * B11, G12 - end * B12, G22 - end * B22
         if M12 >= 0 or M12 * M12 <= M11 * M22:
-            return end, _floats(a if end * B11 == G11 else b)
+            return end, _floats(a if M11 == 0 else b)
         # else the minimum lies between them, the smaller root of det(G - value B) = 0.
         product, middle = G11 * G22 - G12 * G12, (G11 * B22 + G22 * B11) / 2 - G12 * B12
         root = root_above(middle * middle - product * (B11 * B22 - B12 * B12))

@@ -424,6 +424,7 @@ def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
         "task": lambda setting: setting.task,
         "activation": lambda setting: setting.activation,
         "loss": lambda setting: setting.loss,
+        "sampler": lambda setting: setting.sampler,
         "depth": lambda setting: setting.depth,
         "accepted / $L_0$": lambda setting: setting.accept,
     }
@@ -445,6 +446,12 @@ def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
         for label, of in described.items()
         if len({of(setting) for setting in settings}) > 1
     }
+    if "sampler" in varying:  # what each sampler has its own value of need not be said
+        samplers = {setting.sampler for setting in settings}
+        for label in ("α", "depth"):
+            of = varying.get(label)
+            if of and len({(s.sampler, of(s)) for s in settings}) == len(samplers):
+                del varying[label]
     curves: dict[str, list[int]] = {}
     for k, setting in enumerate(settings):
         label = ", ".join(f"{label} {of(setting)}" for label, of in varying.items()) or "ours"

@@ -12,7 +12,7 @@ The others are in the draft's own setting: ReLU, RMSProp, insertion at t*, stric
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nconvex.definitions import NconvexError, RMSProp
 from nconvex.kernels import HUBER_DELTA
@@ -194,6 +194,15 @@ def _matched(sigma: float) -> tuple[Setting, ...]:
     return tuple(Setting(loss=loss, L0=float(f"{L0:.6g}")) for loss, L0 in thresholds.items())
 
 
+def _compared(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    """Each setting with the plain sampler, and with the reviving one at its defaults."""
+    return tuple(
+        each
+        for setting in settings
+        for each in (setting, replace(setting, sampler="revive", alpha=0.9, depth=14))
+    )
+
+
 #: Large steps at first, since losses fall slowly between sigmoids; the beads' are smaller, as they
 #: should end near where they start.
 PAPER_ENDS = RMSProp(3e-2, 1e-5, budget=100_000)
@@ -230,6 +239,20 @@ PRESETS = {
         "loss functions at matched accuracy",
         tuple(setting for sigma in (0.06, 0.03, 0.02, 0.01) for setting in _matched(sigma)),
         100,
+    ),
+    "samplers": Preset(
+        "the plain and the reviving sampler, on units of three kinds",
+        tuple(
+            setting
+            for activation in ("relu", "tanh", "sigmoid")
+            for setting in _compared(grid(activation=activation, L0=(1e-3, 1e-4, 3e-5)))
+        ),
+        100,
+    ),
+    "samplers-mnist": Preset(
+        "the same on the subset of MNIST",
+        _compared(grid(_MNIST, L0=(0.4, 0.3, 0.27))),
+        20,
     ),
     "width": Preset(
         "1-h-h-1 networks at fixed thresholds",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from copy import copy
 from functools import lru_cache
 from math import comb, prod
@@ -107,6 +108,10 @@ class Problem:
             theta, self._layers, self._loss, *self._train, *self._work(), gradient
         )
         return float(loss), gradient
+
+    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the gradient of the training set's loss, (P,); `rng` is not needed."""
+        return self.loss_and_gradient(theta)[1]
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run full-batch RMSProp until L(X_test, θ) ≤ target; see `RMSProp`. `rng` is not needed.
@@ -220,12 +225,14 @@ class Problem:
         return losses
 
     def _work(self) -> tuple[np.ndarray, np.ndarray]:
-        """Make the kernels' workspaces: activations, deltas. One a call, so threads share none."""
+        """Return the kernels' workspaces: activations, deltas. Each thread has its own."""
         sizes = self.model.sizes
-        return (
-            _aligned(sum(sizes), kernels.TILE),
-            _aligned(2, max(sizes), kernels.TILE),
-        )
+        if sizes not in _workspaces.by_sizes:
+            _workspaces.by_sizes[sizes] = (
+                _aligned(sum(sizes), kernels.TILE),
+                _aligned(2, max(sizes), kernels.TILE),
+            )
+        return _workspaces.by_sizes[sizes]
 
 
 class Segment:
@@ -318,6 +325,14 @@ class Segment:
         open_bounds = self._nodes[: int(self._state[0]), 0].tolist()
         upper = max(height, closed, *open_bounds) + self.rounding
         return Peak(t_star, height - self.rounding, upper, certified=True)
+
+
+class _Workspaces(threading.local):
+    def __init__(self) -> None:
+        self.by_sizes: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+
+
+_workspaces = _Workspaces()
 
 
 @lru_cache

@@ -62,7 +62,7 @@ def solve(matrix: Matrix, right: Vector) -> Vector | None:
     if whole == 0:
         return None
     return [
-        determinant([row[:k] + [b] + row[k + 1 :] for row, b in zip(matrix, right, strict=True)])
+        determinant([[*row[:k], b, *row[k + 1 :]] for row, b in zip(matrix, right, strict=True)])
         / whole
         for k in range(len(right))
     ]

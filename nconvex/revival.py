@@ -10,8 +10,8 @@ network, where no number of steps gets it to α L₀. So two things are added:
    segments of constant loss and descends below L₀/2, so that it is as good an end, with more
    freedom. Ends and copies are the nodes of a graph. The closest two that are not yet known to be
    connected, one of them on an end's side, are tried; when all have been tried, each end is
-   revived once more, and descents may be twice as long from then on. It is over when the ends are
-   joined: the string is then the shortest route.
+   revived once more, and descents are gentler and may be twice as long from then on. It is over
+   when the ends are joined: the string is then the shortest route.
 
 Every segment of the string is judged like the draft's, and every gradient evaluation counts, those
 of failed attempts and of revived ends included.
@@ -44,12 +44,12 @@ from nconvex.dss import Search, accepted
 from nconvex.landscape import Landscape, Reviving
 from nconvex.string import String, joined, string_through
 
-#: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 700 to 2,000 steps are equally
+#: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 500 to 2,000 steps are equally
 #: good; with 10,000 the search costs five times as much and connects no more.
-SHORT = RMSProp(learning_rate=2e-3, final_learning_rate=2e-5, budget=1000)
+SHORT = RMSProp(learning_rate=5e-3, final_learning_rate=2e-5, budget=1000)
 
-#: How many times longer descents become, by doubling in each round: sigmoid networks at low L₀ have
-#: no plateaus to be stuck on, but far to go.
+#: How many times longer descents become, by doubling in each round, while their first learning rate
+#: is halved: networks at low L₀ that are not stuck have far to go, with small steps.
 PATIENCE = 8
 
 #: A revived end descends to this part of L₀, so that it is surely off its plateau.
@@ -108,13 +108,18 @@ def connect_reviving(
         for round_ in range(1, rounds + 1):
             if graph.connected or not isinstance(landscape, Reviving):
                 break
-            budget = rmsprop.budget * min(2**round_, PATIENCE)
-            graph.begin_round(landscape.with_descents(replace(rmsprop, budget=budget)))
+            graph.begin_round(landscape.with_descents(_longer(rmsprop, min(2**round_, PATIENCE))))
             graph.revive_ends(landscape, round_)
             graph.try_pairs()
     except KeyboardInterrupt:
         raise Interrupted(graph.string(interrupted=True)) from None
     return graph.string()
+
+
+def _longer(settings: RMSProp, times: int) -> RMSProp:
+    """Descents that are so many times longer, and begin so many times gentler."""
+    rate = max(settings.learning_rate / times, settings.final_learning_rate)
+    return replace(settings, learning_rate=rate, budget=settings.budget * times)
 
 
 class _Attempt(Search):

@@ -8,6 +8,7 @@ from nconvex.breadth_first import connect_breadth_first
 from nconvex.definitions import NconvexError
 from nconvex.dss import connect
 from nconvex.revival import connect_reviving
+from nconvex.springs import connect_with_springs
 from nconvex.string import String
 
 #: Each is called with a landscape, θ₁, θ₂ and L₀, and takes alpha, depth, seed, progress and insert
@@ -15,6 +16,7 @@ from nconvex.string import String
 SAMPLERS: dict[str, Callable[..., String]] = {
     "plain": connect,
     "revive": connect_reviving,
+    "springs": connect_with_springs,
     "breadth-first": connect_breadth_first,
 }
 

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from nconvex.definitions import NconvexError
 APPLICATION = 0x6E637678
 
 #: Of the tables; raised when their meaning changes.
-FORMAT = 1
+FORMAT = 2
 
 #: Seconds to wait for another process that is writing.
 PATIENCE = 60.0
@@ -157,7 +158,7 @@ class Store:
             execute = self._connection.execute
             empty = execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
             if empty and configuration is not None:
-                execute("PRAGMA journal_mode = WAL")
+                self._write_ahead()
                 self._create(configuration, versions)
             application, found = (
                 execute(f"PRAGMA {name}").fetchone()[0]
@@ -193,6 +194,18 @@ class Store:
                 f"{self.path} holds another survey; choose another file, or continue that one with "
                 f"`resume {self.path}`"
             )
+
+    def _write_ahead(self) -> None:
+        """Switch to a write-ahead log, waiting for others by hand: here SQLite itself does not."""
+        given_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > given_up:
+                    raise
+                time.sleep(0.01)
 
     def _create(self, configuration: Mapping[str, Any], versions: dict[str, str]) -> None:
         columns = ", ".join(f"{name} {_TYPES[np.dtype(kind).kind]}" for name, kind in self._fields)

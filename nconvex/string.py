@@ -23,7 +23,7 @@ from nconvex.definitions import (
     require_theta,
 )
 from nconvex.files import read_arrays, write_arrays
-from nconvex.landscape import Certifying, Landscape
+from nconvex.landscape import Landscape, certifies
 
 #: Of `String.save`'s files; raised when their meaning changes.
 FORMAT = 3
@@ -289,7 +289,7 @@ def load_string(path: str | os.PathLike[str]) -> String:
 
 def peak_between(landscape: Landscape, left: np.ndarray, right: np.ndarray, L0: float) -> Peak:
     """Find the maximum of γ between two models, with proof where the landscape has one (step 2)."""
-    if isinstance(landscape, Certifying):
+    if certifies(landscape):
         return landscape.max_gamma(left, right, L0)
     return maximum(landscape, left, right)
 

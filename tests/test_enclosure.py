@@ -95,7 +95,10 @@ def test_the_bracket_holds_on_dense_samples(
     (at_peak,) = problem.gamma(theta1, theta2, [peak.t_star])
     assert left <= peak.t_star <= left + width
     assert peak.lower <= at_peak * (1 + 1e-12)
-    assert at_peak - peak.lower <= 1e-5 * (1 + at_peak)  # not loose either
+    # Not loose either: only what rounding can have added is taken off, and that is little unless
+    # weights of five layers multiply up.
+    assert at_peak - peak.lower <= 1.01 * segment.rounding + 1e-12 * (1 + at_peak)
+    assert scale > 1.0 or segment.rounding <= 1e-5 * (1 + at_peak)
     assert peak.lower <= peak.upper
 
 

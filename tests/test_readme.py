@@ -61,10 +61,17 @@ def test_versions_agree():
     assert f"## {nc.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+#: What keeps an example short that takes long.
+SHORT = {
+    "rivals.py": ["--pairs", "2", "--budget", "500", "--digits", "0"],
+    "revive.py": ["--pairs", "3"],
+}
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_run(example, tmp_path):
     run = subprocess.run(
-        [sys.executable, "-W", "error", str(example)],
+        [sys.executable, "-W", "error", str(example), *SHORT.get(example.name, [])],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -50,3 +50,24 @@ def test_only_connected_strings_are_tightened():
     string = nc.connect(ring(), LEFT, RIGHT, L0=0.2, depth=0)
     with pytest.raises(NconvexError, match="only a connected string"):
         nc.tighten(ring(), string)
+
+
+def test_the_command_tightens(capsys):
+    import json
+
+    from nconvex import quad
+
+    arguments = ["--seed", "1", "--json", "--quiet"]
+    assert quad.main(arguments) == 0
+    loose = json.loads(capsys.readouterr().out)
+    assert quad.main([*arguments, "--tighten"]) == 0
+    tight = json.loads(capsys.readouterr().out)
+    assert loose["before_tightening"] is None
+    assert tight["before_tightening"] == {
+        "n_beads": loose["n_beads"],
+        "normalized_length": loose["normalized_length"],
+    }
+    assert tight["normalized_length"] < loose["normalized_length"]
+    assert tight["max_error"] <= tight["L0"]
+    assert quad.main(["--seed", "1", "--tighten", "--no-figure", "--quiet"]) == 0
+    assert f"tightened from  {loose['n_beads']} beads" in capsys.readouterr().out

@@ -1,0 +1,352 @@
+"""Other ways to connect two models, on the same landscape and the same budget of gradients.
+
+Each takes a landscape and two ends and returns a `String` that is judged like our own: its beads
+are the corners of the path, its maximum is bracketed with proof where the landscape has one, and it
+is connected only if that is at most L₀. Every gradient counts as one evaluation. These are versions
+of our own, not the authors' code:
+
+- `straight_line`: no search at all.
+- `polychain`, `bezier` (Garipov et al. 2018): a curve φ(t) = Σₖ cₖ(t) θₖ between fixed ends, with
+  free θₖ in between, is trained to a low mean loss ∫ L(φ(t)) dt. Each step draws t in [0, 1], one
+  in each of `STRATA` equal parts, and moves θₖ by RMSProp along the mean of cₖ(t) ∇L(φ(t)). The
+  coefficients cₖ are hats for the chain of straight lines, Bernstein's polynomials for Bézier
+  curves. A Bézier curve is judged, and returned, as the polygon through `CORNERS` of its points.
+- `nudged_elastic_band` (Draxler et al. 2018): pivots move by RMSProp along -∇L, less its part
+  along the path, plus a spring force along the path that keeps them apart evenly. After each cycle
+  a pivot is inserted at the highest point of each segment above L₀; learning rates fall from cycle
+  to cycle.
+- `align` (Ainsworth et al. 2022): puts the second network's units in the order of the first's,
+  then goes straight. It ends at P(θ₂), **not at θ₂**, and so answers another question.
+
+What trains a curve stops as soon as the path is proven to be below L₀.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from math import comb
+from typing import Protocol
+
+import numpy as np
+
+from nconvex.assignment import aligned
+from nconvex.curve import interpolate
+from nconvex.definitions import (
+    DescentStatus,
+    Insertion,
+    Move,
+    NconvexError,
+    Peak,
+    RMSProp,
+    Seed,
+    generator,
+    require_integer,
+)
+from nconvex.dss import accepted
+from nconvex.landscape import Differentiable, Landscape
+from nconvex.problem import Problem
+from nconvex.string import String, peak_between, string_through
+
+#: Gradient evaluations that a rival may take by default.
+BUDGET = 60_000
+
+#: Points of a curve that one step takes gradients at, one in each part of [0, 1].
+STRATA = 8
+
+#: Straight segments by which a Bézier curve is judged.
+CORNERS = 64
+
+#: Between two judgements of a curve pass so many evaluations, and a tenth of those so far.
+PATIENCE = 400
+
+#: Pivots of an elastic band between its ends at first, and at most.
+PIVOTS = 3
+MOST_PIVOTS = 40
+
+#: Steps of an elastic band in one cycle, each a gradient for every pivot.
+CYCLE = 200
+
+#: Strength of its springs, relative to the gradient's norm.
+SPRING = 1.0
+
+#: Learning rates of curves and bands, from the first to the last evaluation: the best of those
+#: tried on 1-4-4-1 networks, from 2e-3 to 2e-2 at first and from 1e-5 to 1e-4 at last.
+RATES = RMSProp(learning_rate=1e-2, final_learning_rate=1e-5)
+
+
+class _Surface(Landscape, Differentiable, Protocol):
+    """What a curve can be trained on."""
+
+
+def straight_line(
+    landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed = 0
+) -> String:
+    """Go straight from θ₁ to θ₂.
+
+    Raises:
+        NconvexError: An end has the wrong shape, or L0 is not positive.
+        EndpointAboveL0: An end's loss exceeds L₀.
+    """
+    theta1, theta2, seed = _accepted(landscape, theta1, theta2, L0, seed)
+    return string_through(landscape, [theta1, theta2], L0, sampler="line", seed=seed)
+
+
+def align(
+    landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed = 0
+) -> String:
+    """Go straight from θ₁ to P(θ₂), θ₂ with its hidden units in the order of θ₁'s.
+
+    Args:
+        landscape: A `Problem`, for units are only known of networks.
+        theta1: (P,) one end.
+        theta2: (P,) the other, before its units are put in order.
+        L0: The threshold.
+        seed: Not needed.
+
+    Raises:
+        NconvexError: The landscape is no `Problem`, or as for `straight_line`.
+        EndpointAboveL0: An end's loss exceeds L₀.
+    """
+    if not isinstance(landscape, Problem):
+        raise NconvexError("only networks have units that can be aligned; pass a Problem")
+    theta1, theta2, seed = _accepted(landscape, theta1, theta2, L0, seed)
+    end = aligned(landscape.model, theta1, theta2)
+    return string_through(landscape, [theta1, end], L0, sampler="align", seed=seed)
+
+
+def polychain(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    budget: int = BUDGET,
+    seed: Seed = 0,
+    bends: int = 7,
+    rmsprop: RMSProp = RATES,
+) -> String:
+    """Train a chain of straight lines with free bends; see the module.
+
+    Args:
+        landscape: The loss surface; it must be `Differentiable`.
+        theta1: (P,) one end, with loss ≤ L₀.
+        theta2: (P,) the other.
+        L0: The threshold.
+        budget: Gradient evaluations.
+        seed: Of the t that are drawn.
+        bends: Free corners.
+        rmsprop: Learning rates of the first and the last step; `RATES` by default.
+
+    Raises:
+        NconvexError: An argument is out of its range, an end has the wrong shape, or the landscape
+            has no gradients.
+        EndpointAboveL0: An end's loss exceeds L₀.
+    """
+    require_integer("bends", bends, 1)
+
+    def hats(t: np.ndarray) -> np.ndarray:
+        return np.maximum(0.0, 1.0 - np.abs(t[:, None] * (bends + 1) - np.arange(bends + 2)))
+
+    corners = np.linspace(0.0, 1.0, bends + 2)
+    return _curve(
+        "polychain", hats, corners, landscape, theta1, theta2, L0, budget, seed, bends, rmsprop
+    )
+
+
+def bezier(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    budget: int = BUDGET,
+    seed: Seed = 0,
+    bends: int = 7,
+    rmsprop: RMSProp = RATES,
+) -> String:
+    """Train a Bézier curve of degree bends + 1; see the module and `polychain`."""
+    require_integer("bends", bends, 1)
+    degree = bends + 1
+    k = np.arange(degree + 1)
+    binomials = np.array([comb(degree, j) for j in k], dtype=np.float64)
+
+    def bernstein(t: np.ndarray) -> np.ndarray:
+        return np.asarray(binomials * t[:, None] ** k * (1.0 - t[:, None]) ** (degree - k))
+
+    corners = np.linspace(0.0, 1.0, CORNERS + 1)
+    return _curve(
+        "bezier", bernstein, corners, landscape, theta1, theta2, L0, budget, seed, bends, rmsprop
+    )
+
+
+def _curve(
+    name: str,
+    coefficients: Callable[[np.ndarray], np.ndarray],
+    corners: np.ndarray,
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    budget: int,
+    seed: Seed,
+    bends: int,
+    rmsprop: RMSProp,
+) -> String:
+    landscape, theta1, theta2, numbers = _trainable(landscape, theta1, theta2, L0, budget, seed)
+    rng = generator(numbers)
+    points = interpolate(theta1, theta2, np.linspace(0.0, 1.0, bends + 2)[:, None])
+    mean_square = np.zeros((bends, theta1.size))
+    evaluations, judged_at = 0, 0
+    shrink = rmsprop.final_learning_rate / rmsprop.learning_rate
+
+    def path() -> np.ndarray:
+        beads = coefficients(corners) @ points
+        beads[0], beads[-1] = theta1, theta2
+        return beads
+
+    before = peak_between(landscape, theta1, theta2, L0)
+    while evaluations + STRATA <= budget:
+        if evaluations >= judged_at:
+            if _low(landscape, path(), L0):
+                break
+            judged_at = evaluations + PATIENCE + evaluations // 10
+        t = (np.arange(STRATA) + rng.random(STRATA)) / STRATA
+        weights = coefficients(t)
+        g = curve_gradient(landscape, points, weights, rng)
+        evaluations += STRATA
+        rate = rmsprop.learning_rate * shrink ** (evaluations / budget)
+        mean_square = rmsprop.decay * mean_square + (1.0 - rmsprop.decay) * g * g
+        points[1:-1] -= rate * g / (np.sqrt(mean_square) + rmsprop.epsilon)
+    return _finished(name, landscape, path(), L0, numbers, before, evaluations)
+
+
+def curve_gradient(
+    landscape: Differentiable, points: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The gradient of 1/T Σ L(Σₖ cₖ(t) θₖ) with respect to the inner θₖ, (K-2, P).
+
+    Args:
+        landscape: Gives ∇L.
+        points: (K, P) the θₖ, ends included.
+        weights: (T, K) the cₖ(t).
+        rng: For gradients that are estimates.
+    """
+    gradients = np.array([landscape.gradient(theta, rng) for theta in weights @ points])
+    return np.asarray(weights[:, 1:-1].T @ gradients / len(weights))
+
+
+def nudged_elastic_band(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    budget: int = BUDGET,
+    seed: Seed = 0,
+    rmsprop: RMSProp = RATES,
+) -> String:
+    """Relax a nudged elastic band, inserting pivots where it is too high; see the module.
+
+    Args:
+        landscape: The loss surface; it must be `Differentiable`.
+        theta1: (P,) one end, with loss ≤ L₀.
+        theta2: (P,) the other.
+        L0: The threshold.
+        budget: Gradient evaluations, one for each pivot and step.
+        seed: Of gradients that are estimates.
+        rmsprop: Learning rates of the first and the last step; `RATES` by default.
+
+    Raises:
+        NconvexError: As for `polychain`.
+        EndpointAboveL0: An end's loss exceeds L₀.
+    """
+    landscape, theta1, theta2, numbers = _trainable(landscape, theta1, theta2, L0, budget, seed)
+    rng = generator(numbers)
+    shrink = rmsprop.final_learning_rate / rmsprop.learning_rate
+    beads = interpolate(theta1, theta2, np.linspace(0.0, 1.0, PIVOTS + 2)[:, None])
+    beads[0], beads[-1] = theta1, theta2
+    before = peak_between(landscape, theta1, theta2, L0)
+    evaluations = 0
+    while True:
+        peaks = [
+            peak_between(landscape, left, right, L0) for left, right in itertools.pairwise(beads)
+        ]
+        high = [k for k, peak in enumerate(peaks) if not peak.upper <= L0]
+        if not high or evaluations + len(beads) - 2 > budget:
+            break
+        if evaluations:
+            room = max(0, MOST_PIVOTS + 2 - len(beads))
+            for k in sorted(sorted(high, key=lambda k: -peaks[k].upper)[:room], reverse=True):
+                pivot = interpolate(beads[k], beads[k + 1], peaks[k].t_star)
+                beads = np.insert(beads, k + 1, pivot, axis=0)
+        mean_square = np.zeros_like(beads[1:-1])
+        for _ in range(CYCLE):
+            if evaluations + len(beads) - 2 > budget:
+                break
+            gradients = np.array([landscape.gradient(theta, rng) for theta in beads[1:-1]])
+            g = _nudged(gradients, beads)
+            evaluations += len(g)
+            rate = rmsprop.learning_rate * shrink ** (evaluations / budget)
+            mean_square = rmsprop.decay * mean_square + (1.0 - rmsprop.decay) * g * g
+            beads[1:-1] -= rate * g / (np.sqrt(mean_square) + rmsprop.epsilon)
+    return _finished("elastic band", landscape, beads, L0, numbers, before, evaluations)
+
+
+def _nudged(gradients: np.ndarray, beads: np.ndarray) -> np.ndarray:
+    """Gradients (n, P) of the pivots without their part along the path, plus the springs' pull.
+
+    The tangent at a pivot points from the one before to the one after. The pull is along it, in
+    proportion to how much farther one neighbour is than the other, and as strong as the gradient.
+    """
+    steps = np.diff(beads, axis=0)
+    lengths = np.linalg.norm(steps, axis=1)
+    tangents = beads[2:] - beads[:-2]
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-300)
+    along = np.sum(gradients * tangents, axis=1, keepdims=True)
+    uneven = (lengths[1:] - lengths[:-1]) / np.maximum(lengths[1:] + lengths[:-1], 1e-300)
+    strength = SPRING * np.linalg.norm(gradients, axis=1) * uneven
+    return np.asarray(gradients - along * tangents - strength[:, None] * tangents)
+
+
+def _accepted(
+    landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    return accepted(landscape, theta1, theta2, L0, 1.0, 0, "peak", seed)
+
+
+def _trainable(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    budget: int,
+    seed: Seed,
+) -> tuple[_Surface, np.ndarray, np.ndarray, tuple[int, ...]]:
+    require_integer("budget", budget, 1)
+    if not isinstance(landscape, Differentiable):
+        raise NconvexError("this method needs a landscape with a method gradient(theta, rng)")
+    return landscape, *_accepted(landscape, theta1, theta2, L0, seed)
+
+
+def _low(landscape: Landscape, beads: np.ndarray, L0: float) -> bool:
+    """Whether the path is proven to be at most L₀; a look at the corners comes first."""
+    return all(landscape.loss(theta) <= L0 for theta in beads[1:-1]) and all(
+        peak_between(landscape, left, right, L0).upper <= L0
+        for left, right in itertools.pairwise(beads)
+    )
+
+
+def _finished(
+    name: str,
+    landscape: Landscape,
+    beads: np.ndarray,
+    L0: float,
+    seed: tuple[int, ...],
+    before: Peak,
+    evaluations: int,
+) -> String:
+    string = string_through(landscape, beads, L0, sampler=name, seed=seed)
+    status = DescentStatus.REACHED if string.connected else DescentStatus.BUDGET_SPENT
+    step = Insertion(
+        "", 0, before.t_star, before.lower, string.max_error, evaluations, status, Move.RESHAPE
+    )
+    return replace(string, trace=(step,))

@@ -1,0 +1,153 @@
+"""The later paper's constrained sampler: beads on springs, near the hyperplane between the ends.
+
+In the appendix of Freeman & Bruna, ICLR 2017, step 3 descends not from the loss alone, but from
+
+    R(θ) = L(θ) + ζ (‖θ - θ₁‖ + ‖θ - θ₂‖) + κ |⟨θ₂ - θ₁, θ - (θ₁ + θ₂)/2⟩|
+
+so that a new bead stays near its neighbours, and near the hyperplane of the points that are as far
+from one as from the other. Here the distances are taken relative to ‖θ₂ - θ₁‖, the product relative
+to its square, and ζ and κ in units of L₀, so that the same numbers serve at all thresholds and at
+all depths of the recursion; in the paper they are raw. The descent still ends when the loss itself
+is at most α L₀. It runs in plain Python, one gradient at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nconvex.curve import interpolate
+from nconvex.definitions import (
+    Descent,
+    DescentStatus,
+    Insertion,
+    Interrupted,
+    NconvexError,
+    Peak,
+    RMSProp,
+    Seed,
+    child,
+    generator,
+)
+from nconvex.dss import Search, accepted
+from nconvex.landscape import Differentiable, Landscape, descent_status
+from nconvex.string import String
+
+#: ζ and κ, in units of L₀. On 1-4-4-1 networks stronger springs make paths shorter and keep more
+#: beads from getting below L₀: with ζ = 1 half as many pairs connect at 1e-4, with 10 hardly any.
+ZETA = 0.1
+KAPPA = 1.0
+
+#: Descents of the beads.
+BEADS = RMSProp(learning_rate=1e-3, final_learning_rate=1e-5, budget=5000)
+
+
+def connect_with_springs(
+    landscape: Landscape,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    alpha: float = 0.9,
+    depth: int = 14,
+    seed: Seed = 0,
+    progress: Callable[[Insertion], None] | None = None,
+    insert: str = "midpoint",
+    zeta: float = ZETA,
+    kappa: float = KAPPA,
+    rmsprop: RMSProp = BEADS,
+) -> String:
+    """Search for a path below L₀ as `connect` does, with beads held by springs.
+
+    Args:
+        landscape: The loss surface; it must be `Differentiable`.
+        theta1: (P,) one end, with loss ≤ L₀.
+        theta2: (P,) the other.
+        L0: The threshold.
+        alpha: As for `connect`.
+        depth: As for `connect`.
+        seed: As for `connect`.
+        progress: As for `connect`.
+        insert: As for `connect`, but the paper's midpoint by default.
+        zeta: Strength of the springs, in units of L0.
+        kappa: Strength of the hyperplane, in units of L0.
+        rmsprop: Settings of the descents, in place of the landscape's own.
+
+    Raises:
+        NconvexError: An argument is out of its range, an end has the wrong shape, or the landscape
+            has no gradients.
+        EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
+        Interrupted: Ctrl-C; the exception's `string` holds what was found.
+    """
+    for name, strength in (("zeta", zeta), ("kappa", kappa)):
+        if not 0.0 <= strength < np.inf:
+            raise NconvexError(f"{name} must be at least 0 and finite, not {strength!r}")
+    if not isinstance(landscape, Differentiable):
+        raise NconvexError("springs need a landscape with a method gradient(theta, rng)")
+    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
+    search = _Springs(landscape, L0, alpha, depth, seed, progress, insert)
+    search.held_by(zeta * L0, kappa * L0, rmsprop)
+    try:
+        search.explore(theta1, theta2, "")
+        return search.string(theta1, theta2)
+    except KeyboardInterrupt:
+        raise Interrupted(search.string(theta1, theta2)) from None
+
+
+class _Springs(Search):
+    """The draft's search with another step 3."""
+
+    sampler = "springs"
+
+    def held_by(self, zeta: float, kappa: float, settings: RMSProp) -> None:
+        """Set the strengths, in units of the loss, and the descents."""
+        self._zeta, self._kappa, self._settings = zeta, kappa, settings
+
+    def train_bead(
+        self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
+    ) -> np.ndarray | None:
+        """Step 3 on R."""
+        rng = generator(child(self.seed, *("LR".index(half) for half in place)))
+        start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
+        descent = self._descend(start, left, right, rng)
+        self.record(place, peak.t_star, peak.lower, descent)
+        return descent.theta if descent.status is DescentStatus.REACHED else None
+
+    def _descend(
+        self, theta: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
+    ) -> Descent:
+        landscape, settings, target = self.landscape, self._settings, self.alpha * self.L0
+        assert isinstance(landscape, Differentiable)
+        chord = right - left
+        length = max(float(np.linalg.norm(chord)), np.finfo(float).tiny)
+        middle = interpolate(left, right, 0.5)
+        mean_square = np.zeros_like(theta)
+        loss, step = landscape.loss(theta), 0
+        while loss > target and np.isfinite(loss) and step < settings.budget:
+            g = landscape.gradient(theta, rng)
+            g = g + self._pull(theta, left, right, chord, middle, length)
+            rate = settings.learning_rate * settings.shrink**step
+            mean_square = settings.decay * mean_square + (1.0 - settings.decay) * g * g
+            theta = theta - rate * g / (np.sqrt(mean_square) + settings.epsilon)
+            step += 1
+            if step % settings.check_every == 0 or step == settings.budget:
+                loss = landscape.loss(theta)
+        return Descent(theta, loss, step, descent_status(loss, target))
+
+    def _pull(
+        self,
+        theta: np.ndarray,
+        left: np.ndarray,
+        right: np.ndarray,
+        chord: np.ndarray,
+        middle: np.ndarray,
+        length: float,
+    ) -> np.ndarray:
+        """The gradient of the springs and of the hyperplane's term; 0 where it has none."""
+        pull = (self._kappa / length**2) * np.sign(np.dot(chord, theta - middle)) * chord
+        for end in (left, right):
+            away = theta - end
+            distance = float(np.linalg.norm(away))
+            if distance > 0.0:
+                pull = pull + (self._zeta / (length * distance)) * away
+        return np.asarray(pull)

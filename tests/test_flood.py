@@ -1,0 +1,191 @@
+"""The bracket of Γ in two parameters holds known values, and a careless one would not."""
+
+import mueller_brown
+import numpy as np
+import pytest
+import reference
+
+import nconvex as nc
+from nconvex.definitions import NconvexError
+
+X = np.linspace(-2, 2, 9)
+KINK = 4 / (3 * np.sqrt(3))  # the largest |tanh''|
+
+
+def well(x, y):
+    """(x² - 1)² + y², whose pass between (-1, 0) and (1, 0) is 1 at the origin."""
+    return (x**2 - 1) ** 2 + y**2
+
+
+def well_slopes(x, y):
+    return 4 * x * (x**2 - 1), 2 * y
+
+
+def well_curvature(x, y, half_x, half_y):
+    far = np.maximum(np.abs(x) - half_x, 0), np.abs(x) + half_x
+    return np.maximum(2.0, np.maximum(np.abs(12 * far[0] ** 2 - 4), np.abs(12 * far[1] ** 2 - 4)))
+
+
+WELLS = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
+WELL_BOX = ((-2.0, 2.1), (-1.5, 1.55))
+
+
+def bracket_well(cells):
+    return nc.flood_bracket(well, well_slopes, well_curvature, *WELLS, WELL_BOX, cells)
+
+
+def of_two_units(y):
+    """tanh(w₁ x) + tanh(w₂ x) on nine data: its loss, slopes and a bound of the Hessian."""
+
+    def loss(w1, w2):
+        return np.mean((np.tanh(w1[..., None] * X) + np.tanh(w2[..., None] * X) - y) ** 2, axis=-1)
+
+    def slopes(w1, w2):
+        t1, t2 = np.tanh(w1[..., None] * X), np.tanh(w2[..., None] * X)
+        r = t1 + t2 - y
+        return (
+            2 * np.mean(r * (1 - t1**2) * X, axis=-1),
+            2 * np.mean(r * (1 - t2**2) * X, axis=-1),
+        )
+
+    bound = 2 * np.mean(X**2 * (2 + KINK * (2 + np.abs(y))))
+    return loss, slopes, float(bound)
+
+
+def test_a_double_well():
+    widths = []
+    for cells in (101, 202, 404):
+        found = bracket_well(cells)
+        assert 1.0 in found
+        assert found.whole_plane
+        widths.append(found.upper - found.lower)
+    assert widths[2] < widths[0] / 8  # nearly of second order: 1/16
+
+
+def test_mueller_brown():
+    found = mueller_brown.bracket(800)
+    assert 109.32 < found.lower < 109.335156 < found.upper < 109.35
+    assert found.whole_plane
+    rng = np.random.default_rng(0)
+    for theta in rng.uniform(*np.transpose(mueller_brown.BOX), size=(20, 2)):
+        reference.check_gradient(
+            mueller_brown.potential, mueller_brown.gradient(theta), theta, tolerance=1e-6
+        )
+
+
+def test_mueller_browns_hessian_is_bounded():
+    rng = np.random.default_rng(1)
+    half, step = 0.02, 1e-5
+    for centre in rng.uniform(*np.transpose(mueller_brown.BOX), size=(200, 2)):
+        bound = mueller_brown.curvature(*centre, half, half)
+        theta = centre + rng.uniform(-half, half, 2)
+        columns = [
+            (mueller_brown.gradient(theta + move) - mueller_brown.gradient(theta - move)) / 2 / step
+            for move in step * np.eye(2)
+        ]
+        norm = np.linalg.norm(columns, 2)
+        assert norm <= bound * (1 + 1e-6)
+        assert bound <= 20 * norm + 100  # not idle either
+
+
+def test_two_units_that_change_places_must_meet():
+    # Every path from (w₁, w₂) to (w₂, w₁) crosses w₁ = w₂, so Γ is the lowest loss there.
+    y = np.tanh(0.5 * X) + np.tanh(3 * X)
+    loss, slopes, bound = of_two_units(y)
+    equal = np.linspace(0, 4, 400_001)
+    lowest = loss(equal, equal).min()
+    ends = np.array([0.5, 3.0]), np.array([3.0, 0.5])
+    found = nc.flood_bracket(loss, slopes, bound, *ends, ((-1, 5.0), (-1, 5.1)), 500)
+    assert lowest in found
+    assert found.upper - found.lower < 0.06 * lowest
+
+
+def test_a_unit_that_changes_its_sign_must_vanish():
+    # w₂ tanh(w₁ x) is the same function at (-w₁, -w₂); on the way the output is 0 somewhere.
+    y = 0.8 * np.tanh(1.5 * X)
+
+    def loss(w1, w2):
+        return np.mean((w2[..., None] * np.tanh(w1[..., None] * X) - y) ** 2, axis=-1)
+
+    def slopes(w1, w2):
+        t = np.tanh(w1[..., None] * X)
+        r = w2[..., None] * t - y
+        return (
+            2 * np.mean(r * w2[..., None] * (1 - t**2) * X, axis=-1),
+            2 * np.mean(r * t, axis=-1),
+        )
+
+    def curvature(w1, w2, half1, half2):
+        w = (np.abs(w2) + half2)[..., None]
+        r = w + np.abs(y)
+        first = np.mean((w * X) ** 2 + r * w * KINK * X**2, axis=-1)
+        mixed = np.mean(np.abs(X) * (w + r), axis=-1)
+        return 2 * (np.maximum(first, 1.0) + mixed)
+
+    ends = np.array([1.5, 0.8]), np.array([-1.5, -0.8])
+    found = nc.flood_bracket(loss, slopes, curvature, *ends, ((-2.5, 2.6), (-1.5, 1.55)), 700)
+    assert np.mean(y**2) in found
+    assert found.upper - found.lower < 0.02 * np.mean(y**2)
+
+
+def test_a_bound_without_the_hessian_is_none():
+    # A ridge that is higher between the cells' centres than at them
+    cells = 40
+    wave = np.pi * cells
+
+    def ridge(x, y):
+        return 1 - 0.5 * np.cos(wave * (x - 1 / cells)) + 0.0 * y
+
+    def flat(x, y):
+        return 0 * x, 0 * y
+
+    ends = np.array([-1 + 1 / cells, 0.0]), np.array([1 - 1 / cells, 0.0])
+    box = ((-1.0, 1.0), (-1.0, 1.0))
+    careless = nc.flood_bracket(ridge, flat, 0.0, *ends, box, cells)
+    assert careless.upper < 0.51  # there are ridges of 1.5 all the way across
+    honest = nc.flood_bracket(ridge, flat, 0.5 * wave**2, *ends, box, cells)
+    assert 1.5 in honest
+
+
+def test_outside_the_box_is_only_known_where_the_rim_is_high():
+    box = ((-1.5, 1.5), (-0.2, 0.21))  # y² of the rim is 0.04 only: one could walk round
+    found = nc.flood_bracket(well, well_slopes, well_curvature, *WELLS, box, 101)
+    assert not found.whole_plane
+    assert found.rim < found.lower
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"theta1": np.array([5.0, 0.0])}, r"theta1 = \[5. 0.\] lies outside the box"),
+        ({"f": lambda x, y: np.where(x > 0, np.nan, x)}, "f is nan"),
+        ({"f": lambda x, y: 1.0}, r"f has shape \(\)"),
+        ({"cells": 2}, "cells must be an integer of at least 3"),
+        ({"cells": 100_000}, "memory would run out"),
+        ({"box": ((1.0, -1.0), (0.0, 1.0))}, "box must be"),
+        ({"hessian": -1.0}, "it bounds a norm"),
+        ({"rounding": -1.0}, "rounding"),
+    ],
+)
+def test_bad_input_is_refused(changes, words):
+    arguments = {
+        "f": well,
+        "gradient": well_slopes,
+        "hessian": 50.0,
+        "theta1": WELLS[0],
+        "theta2": WELLS[1],
+        "box": WELL_BOX,
+        "cells": 10,
+    }
+    with pytest.raises(NconvexError, match=words):
+        nc.flood_bracket(**{**arguments, **changes})
+
+
+def test_no_sampler_connects_below_the_proven_bound():
+    proven = mueller_brown.bracket(400)
+    ends = mueller_brown.LEFT, mueller_brown.RIGHT
+    for search in nc.SAMPLERS.values():
+        for L0 in (0.98 * proven.lower, proven.lower, 108.0):
+            assert not search(mueller_brown.landscape(), *ends, L0, alpha=0.95).connected
+    found = nc.barrier(mueller_brown.landscape(), *ends, proven.lower, 1e-3, "plain", 0.95)
+    assert proven.lower <= found.upper < 1.001 * proven.upper
