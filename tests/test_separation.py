@@ -124,6 +124,15 @@ def test_a_dead_unit_has_the_sign_zero_and_the_bound_applies():
     assert infimum <= problem.loss(dead) == pytest.approx(1 / 6)
 
 
+def test_a_unit_that_is_constant_on_the_data_depends_on_the_row_of_ones_alone():
+    problem = PROBLEMS["1-2-1"]
+    theta = solution(problem, np.random.default_rng(3))
+    constant = theta.copy()
+    constant[[0, 2]] = 0.0, 1.0  # the first unit's input weight and bias
+    assert nc.det_sign(problem.model, theta, problem.X) != 0
+    assert nc.det_sign(problem.model, constant, problem.X) == 0
+
+
 def test_the_bound_says_what_it_follows_from():
     problem = PROBLEMS["equilateral"]
     infimum = nc.narrower_infimum(problem)
