@@ -179,14 +179,15 @@ class Problem:
         """Return θ with units that are not needed folded away, and with them drawn anew.
 
         See `redundancy.revive`; "not needed" is judged on the test set, whose loss must not
-        change, and kinks are placed on the training set.
+        change, and kinks are placed on the training set. A network without a hidden layer, which
+        has no such units, stays as it is.
 
         Raises:
-            NconvexError: theta is of another size or not finite, or there is no hidden layer.
+            NconvexError: theta is of another size or not finite.
         """
         theta = require_theta("theta", theta, self._n_parameters)
         if len(self.model.sizes) < 3:
-            raise NconvexError("a network without a hidden layer has no units to revive")
+            return theta.copy(), theta.copy()
         return redundancy.revive(self.model, theta, self.loss, self.X_test, self.X, rng)
 
     def with_descents(self, rmsprop: RMSProp) -> Problem:

@@ -5,7 +5,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import redundancy
-from nconvex.definitions import NconvexError, generator
+from nconvex.definitions import generator
 
 MODEL = nc.MLP((1, 4, 4, 1))
 
@@ -98,7 +98,7 @@ def test_need_is_the_residual_of_a_regression_on_the_other_units():
         assert need == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def test_classifiers_are_revived_and_shallow_networks_refused():
+def test_classifiers_are_revived_and_shallow_networks_stay_as_they_are():
     digits = nc.mnist.problem("subset", nc.MLP((784, 16, 10)))
     theta = digits.initial(generator(0))
     (W, b), *_ = digits.model.unpack(theta)
@@ -109,5 +109,4 @@ def test_classifiers_are_revived_and_shallow_networks_refused():
     assert not (digits.model.unpack(revived)[0][0][:, 3] == W[:, 3]).any()
     x = np.ones((2, 1))
     line = nc.Problem(nc.MLP((1, 1)), "mse", x, x, x, x)
-    with pytest.raises(NconvexError, match="hidden layer"):
-        line.revive(np.ones(2), generator(0))
+    np.testing.assert_array_equal(line.revive(np.ones(2), generator(0)), np.ones((2, 2)))
