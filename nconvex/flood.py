@@ -8,28 +8,34 @@ Hessian on the cell.
 
     f ≥ f(c) - |∂₁f(c)| a - |∂₂f(c)| b - H r²/2.
 
-A path inside the rectangle goes through cells each of which shares a side or a corner with the one
-before. Where the cells with a lower value below some level do not join the ends' cells, every path
+The cells that a path inside the rectangle meets hang together by sides and corners: otherwise they
+would be two closed sets without a common point, and the path, which is connected, would lie in
+both. Where the cells with a lower value below some level do not join the ends' cells, every path
 passes a cell above it. So Γ is at least the lowest level at which they do, and at least f at the
 ends.
 
-*Upper value.* On the straight line between the centres of two neighbours, of length ℓ, f exceeds
-the larger of its values at the ends of the line by at most H ℓ²/8. That line is at most 2 r long
-and touches only cells that surround both, so a cell's upper value is f(c) + M r²/2, with M the
-largest H of the 3 x 3 cells around it. The line from an end to the centre of its cell is at most r
-long; it stays below the larger of f at the end and the cell's upper value. A path from centre to
-centre thus stays below its cells' upper values, and Γ is at most the lowest level at which cells
-with upper values below it join.
+*Upper value.* f(c) + H r²/2. On the straight line between the centres of two neighbours let f be
+highest at s. Unless s is one of the centres, f's derivative along the line vanishes there, and on
+the way from s to the nearer centre, which is at most r and stays in that centre's cell, f falls by
+at most H r²/2: f(s) is at most that cell's upper value. By the same argument the line from an end
+to the centre of its cell stays below the larger of f at the end and the cell's upper value. A path
+from centre to centre thus stays below its cells' upper values, and Γ is at most the lowest level at
+which cells with upper values below it join.
 
 Both levels are found by taking cells from the lowest up and joining neighbours (union-find) until
 the ends' cells hang together.
 
-*Paths outside.* Whoever leaves the rectangle crosses its rim. If the lower values of the cells on
-the rim are all above the upper level, leaving does not pay, and the bracket holds in the plane.
+*Paths outside.* Of the outside nothing is known: it counts as one cell that is as low as can be and
+touches all cells on the rim. Whoever leaves the rectangle and comes back must climb, from either
+end, to the level at which that end's cell and the outside join. If this is no less than the lower
+level, leaving does not pay, and the bracket holds in the plane.
 
 *Rounding.* f and its gradient are computed in floating point, with errors that only their author
 can bound. `rounding` is taken off the lower and added to the upper level; by default it is 1e-12 of
-the largest |f|, which covers sums of a few hundred terms of that size.
+the largest |f| + |∂₁f| a + |∂₂f| b + H r²/2, which covers sums of a few hundred terms of that size.
+In either case 16 u of it, u = 2⁻⁵³, are charged for the sums above, of fewer than 16 roundings.
+Computed centres are off by less than 16 u times the largest coordinate; a and b are twice that
+larger than half a cell, so that cells still cover the rectangle and the lines between centres.
 """
 
 from __future__ import annotations
@@ -41,10 +47,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from nconvex.definitions import NconvexError, require_integer, require_theta
-from nconvex.jit import kernel
+from nconvex.jit import kernel, part
 
-#: Cells a side at most: 12 arrays of this many squared float64 are 1.6 GB.
+U = 2.0**-53
+
+#: Cells a side at most: for each of so many squared about 30 bytes are kept, 0.5 GB.
 MOST_CELLS = 4096
+
+#: Cells at which f is evaluated in one call, so that its arrays stay in the processor's cache.
+BAND = 2**15
 
 #: Relative rounding error that f is trusted with by default.
 ROUNDING = 1e-12
@@ -59,14 +70,17 @@ class FloodBracket:
     Attributes:
         lower: Γ is at least this, for paths inside the rectangle.
         upper: Γ is at most this: a path of straight lines between cells' centres stays below it.
-        rim: f is at least this along the rectangle's rim.
+        rim: Every path that leaves the rectangle rises at least to this.
         cells: Cells a side.
+        basins: (cells, cells) int8, along x and y: 1 and 2 where cells are flooded from θ₁ and θ₂
+            just before the two basins meet, 0 elsewhere.
     """
 
     lower: float
     upper: float
     rim: float
     cells: int
+    basins: np.ndarray
 
     @property
     def whole_plane(self) -> bool:
@@ -99,7 +113,7 @@ def flood_bracket(
         box: ((x from, x to), (y from, y to)).
         cells: Cells a side; the bracket's width falls with their square near a smooth pass.
         rounding: How far computed values of f and of its cells' bounds may be off; by default
-            1e-12 of the largest |f|.
+            1e-12 of the largest, see the module's docstring.
 
     Raises:
         NconvexError: An argument is out of its range, an end is outside the box, or a value is
@@ -119,90 +133,108 @@ def flood_bracket(
     for k, theta in enumerate(ends, 1):
         if not ((spans[:, 0] <= theta) & (theta <= spans[:, 1])).all():
             raise NconvexError(f"theta{k} = {theta} lies outside the box {box!r}")
-    half = (spans[:, 1] - spans[:, 0]) / (2 * cells)
-    centres = spans[:, :1] + half[:, None] * (2 * np.arange(cells) + 1)
-    x, y = np.meshgrid(*centres, indexing="ij")
-    values = _finite("f", f(x, y), x.shape)
-    slopes = [
-        _finite(f"the gradient's part {k}", part, x.shape)
-        for k, part in enumerate(gradient(x, y), 1)
-    ]
-    bound = hessian(x, y, *half.tolist()) if callable(hessian) else np.full(x.shape, hessian)
-    curvature = _finite("the Hessian's bound", bound, x.shape)
-    if curvature.min() < 0.0:
-        raise NconvexError(
-            f"the Hessian's bound is {curvature.min()!r} somewhere; it bounds a norm"
-        )
-    at_ends = [_finite("f", f(*theta[:, None]), (1,))[0] for theta in ends]
-    error = ROUNDING * float(np.abs(values).max()) if rounding is None else float(rounding)
-    if not 0.0 <= error < math.inf:
+    if rounding is not None and not 0.0 <= rounding < math.inf:
         raise NconvexError(f"rounding must be at least 0 and finite, not {rounding!r}")
+    at_ends = [_finite("f", f(*theta[:, None]), (1,))[0] for theta in ends]
+    width = (spans[:, 1] - spans[:, 0]) / cells
+    half = 0.5 * width + 32.0 * U * np.abs(spans).max(axis=1)
+    centres = spans[:, :1] + width[:, None] * (np.arange(cells) + 0.5)
+    half_square = 0.5 * float(half @ half)  # r²/2
+    lower, upper = np.empty((cells, cells)), np.empty((cells, cells))
+    largest = 0.0
+    rows = max(1, BAND // cells)
+    for band in (slice(first, first + rows) for first in range(0, cells, rows)):
+        x, y = np.meshgrid(centres[0, band], centres[1], indexing="ij")
+        values = _finite("f", f(x, y), x.shape)
+        slopes = [
+            _finite(f"the gradient's part {k}", part, x.shape)
+            for k, part in enumerate(gradient(x, y), 1)
+        ]
+        bound = hessian(x, y, *half.tolist()) if callable(hessian) else np.full(x.shape, hessian)
+        curvature = _finite("the Hessian's bound", bound, x.shape)
+        if curvature.min() < 0.0:
+            raise NconvexError(
+                f"the Hessian's bound is {curvature.min()!r} somewhere; it bounds a norm"
+            )
+        fall = np.abs(slopes[0]) * half[0] + np.abs(slopes[1]) * half[1]
+        sag = half_square * curvature
+        lower[band], upper[band] = values - fall - sag, values + sag
+        largest = max(largest, float((np.abs(values) + fall + sag).max()))
+    error = (ROUNDING * largest if rounding is None else float(rounding)) + 16.0 * U * largest
 
-    square = float(half @ half)  # r²
-    lower = values - np.abs(slopes[0]) * half[0] - np.abs(slopes[1]) * half[1]
-    lower -= 0.5 * square * curvature
-    upper = values + 0.5 * square * _largest_around(curvature)
-    places = [
-        np.clip(((theta - spans[:, 0]) / (2 * half)).astype(np.int64), 0, cells - 1)
-        for theta in ends
-    ]
+    places = [np.minimum((theta - spans[:, 0]) / width, cells - 1).astype(int) for theta in ends]
     first, second = (int(i * cells + j) for i, j in places)
-    rim = min(lower[0].min(), lower[-1].min(), lower[:, 0].min(), lower[:, -1].min())
-    levels = [
-        float(joining_level(np.argsort(cut, axis=None), cut.ravel(), first, second))
-        for cut in (lower, upper)
-    ]
+    order, outside = np.argsort(lower, axis=None), cells * cells
+    level, basins = flood(order, lower.ravel(), cells, first, second)
+    rim = max(flood(order, lower.ravel(), cells, end, outside)[0] for end in (first, second))
+    top, _ = flood(np.argsort(upper, axis=None), upper.ravel(), cells, first, second)
     return FloodBracket(
-        max(levels[0], *at_ends) - error,
-        max(levels[1], *at_ends) + error,
-        float(rim) - error,
+        float(max(level, *at_ends) - error),
+        float(max(top, *at_ends) + error),
+        float(rim - error),
         cells,
+        basins.reshape(cells, cells),
     )
 
 
-@kernel
-def joining_level(order, values, first, second):
-    """The level at which two cells of a square grid hang together, cells taken from the lowest up.
+@part
+def root(parent, cell):
+    """The cell that stands for the basin of a flooded one; the way there is halved on going."""
+    while parent[cell] != cell:
+        parent[cell] = parent[parent[cell]]
+        cell = parent[cell]
+    return cell
 
-    ``order`` (n²,) cells by ``values`` (n²,), lowest first; neighbours share a side or a corner.
+
+@kernel
+def flood(order, values, cells, first, second):
+    """Flood cells from the lowest up until the next would join two cells' basins.
+
+    ``order`` (n²,) cells by ``values`` (n²,), n = ``cells``; neighbours share a side or a corner.
+    Cell n² is the outside: it is there if it is ``second``, flooded, beside all cells on the rim.
+    Returns the level of the cell that joins the two, and (n²,) int8, 1 and 2 in their basins.
     """
-    cells = int(math.sqrt(values.size) + 0.5)
-    parent = np.full(values.size, -1)
+    outside = cells * cells
+    parent = np.full(outside + 1, -1, np.int32)  # -1: dry
+    if second == outside:
+        parent[outside] = outside
+    near = np.empty(10, np.int32)  # the roots of the basins that a cell joins
+    level = np.inf
     for place in range(order.size):
         cell = order[place]
-        parent[cell] = cell
         row, column = cell // cells, cell % cells
+        parent[cell] = cell
+        count = 0
         for i in range(max(row - 1, 0), min(row + 2, cells)):
             for j in range(max(column - 1, 0), min(column + 2, cells)):
-                other = i * cells + j
-                if parent[other] < 0 or other == cell:
-                    continue
-                while parent[other] != other:  # halve the way to the root while going there
-                    parent[other] = parent[parent[other]]
-                    other = parent[other]
-                root = parent[cell]
-                while parent[root] != root:
-                    parent[root] = parent[parent[root]]
-                    root = parent[root]
-                parent[other] = root
+                if parent[i * cells + j] >= 0:
+                    near[count] = root(parent, i * cells + j)
+                    count += 1
+        on_rim = row == 0 or row == cells - 1 or column == 0 or column == cells - 1
+        if on_rim and parent[outside] >= 0:
+            near[count] = root(parent, outside)
+            count += 1
         if parent[first] >= 0 and parent[second] >= 0:
-            left, right = first, second
-            while parent[left] != left:
-                left = parent[left]
-            while parent[right] != right:
-                right = parent[right]
-            if left == right:
-                return values[cell]
-    return values[order[-1]]
-
-
-def _largest_around(values: np.ndarray) -> np.ndarray:
-    """The largest of the 3 x 3 values around each, as far as there are any."""
-    for axis in (0, 1):
-        padded = np.pad(values, [(1, 1) if k == axis else (0, 0) for k in (0, 1)], "edge")
-        parts = [np.take(padded, np.arange(k, k + values.shape[axis]), axis) for k in range(3)]
-        values = np.maximum(np.maximum(*parts[:2]), parts[2])
-    return values
+            left, right = root(parent, first), root(parent, second)
+            at_left = at_right = False
+            for k in range(count):
+                at_left = at_left or near[k] == left
+                at_right = at_right or near[k] == right
+            if at_left and at_right:
+                level = values[cell]
+                parent[cell] = -1
+                break
+        for k in range(count):
+            parent[near[k]] = cell
+    basins = np.zeros(outside, np.int8)
+    for cell in range(outside):
+        if parent[cell] >= 0:
+            found = root(parent, cell)
+            if parent[first] >= 0 and found == root(parent, first):
+                basins[cell] = 1
+            elif parent[second] >= 0 and found == root(parent, second):
+                basins[cell] = 2
+    return level, basins
 
 
 def _finite(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

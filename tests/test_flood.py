@@ -1,11 +1,14 @@
 """The bracket of Γ in two parameters holds known values, and a careless one would not."""
 
+import heapq
+
 import mueller_brown
 import numpy as np
 import pytest
 import reference
 
 import nconvex as nc
+from nconvex import flood
 from nconvex.definitions import NconvexError
 
 X = np.linspace(-2, 2, 9)
@@ -66,6 +69,8 @@ def test_mueller_brown():
     found = mueller_brown.bracket(800)
     assert 109.32 < found.lower < 109.335156 < found.upper < 109.35
     assert found.whole_plane
+    fine = mueller_brown.bracket(1600)
+    assert 109.3330 < fine.lower < 109.335156 < fine.upper < 109.3364
     rng = np.random.default_rng(0)
     for theta in rng.uniform(*np.transpose(mueller_brown.BOX), size=(20, 2)):
         reference.check_gradient(
@@ -147,6 +152,135 @@ def test_a_bound_without_the_hessian_is_none():
     assert 1.5 in honest
 
 
+def test_a_lower_bound_without_the_hessian_is_none():
+    # Every cell's centre is a top of 1.5, its corners are pits of 0.5, and the passes lie at 1
+    cells = 40
+    wave = np.pi * cells
+
+    def tops(x, y):
+        return 1 + 0.25 * sum(np.cos(wave * (part - 1 / cells)) for part in (x, y))
+
+    def flat(x, y):
+        return 0 * x, 0 * y
+
+    arguments = np.array([-0.5, 0.0]), np.array([0.5, 0.0]), ((-1.0, 1.0), (-1.0, 1.0)), cells
+    assert nc.flood_bracket(tops, flat, 0.0, *arguments).lower > 1.4
+    assert 1.0 in nc.flood_bracket(tops, flat, 0.25 * wave**2, *arguments)
+
+
+@pytest.mark.parametrize(("share", "sound"), [(1.0, True), (0.0, False)])
+def test_brackets_of_coarse_and_fine_cells_agree_unless_the_hessian_is_left_out(share, sound):
+    agree = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        waves, sizes, phases = rng.normal(0, 3, (4, 2)), rng.normal(size=4), rng.uniform(0, 6, 4)
+
+        def angles(x, y, waves=waves, phases=phases):
+            return [k1 * x + k2 * y + p for (k1, k2), p in zip(waves, phases, strict=True)]
+
+        def f(x, y, sizes=sizes, angles=angles):
+            return sum(A * np.cos(q) for A, q in zip(sizes, angles(x, y), strict=True))
+
+        def gradient(x, y, sizes=sizes, waves=waves, angles=angles):
+            waves = zip(sizes, waves, angles(x, y), strict=True)
+            return sum(-A * np.sin(q) * k[:, None, None] for A, k, q in waves)
+
+        bound = share * float(np.sum(np.abs(sizes) * np.sum(waves**2, axis=1)))
+        ends = rng.uniform(-1, 1, (2, 2))
+        found = [
+            nc.flood_bracket(f, gradient, bound, *ends, ((-1.0, 1.0), (-1.1, 1.0)), cells)
+            for cells in (5, 11, 37, 160)
+        ]
+        agree.append(max(b.lower for b in found) <= min(b.upper for b in found))
+    assert all(agree) == sound
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_flood_finds_the_lowest_level_that_joins(seed):
+    cells = 9
+    values = np.random.default_rng(seed).permutation(cells**2).astype(float)
+
+    def neighbours(cell):
+        if cell == cells**2:
+            return [k for k in range(cell) if {k // cells, k % cells} & {0, cells - 1}]
+        row, column = divmod(cell, cells)
+        around = [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        inside = [i * cells + j for i, j in around if 0 <= min(i, j) <= max(i, j) < cells]
+        return [*inside, cells**2] if len(inside) < 9 else inside
+
+    def lowest_level(start, goal, allowed):  # Dijkstra's search for the lowest maximum
+        height = np.append(values, -np.inf)
+        queue, seen = [(height[start], start)], set()
+        while queue:
+            level, cell = heapq.heappop(queue)
+            if cell == goal:
+                return level
+            for other in set(neighbours(cell)) & allowed - seen:
+                seen.add(other)
+                heapq.heappush(queue, (max(level, height[other]), other))
+
+    order = np.argsort(values)
+    within = set(range(cells**2))
+    for start, goal in ((0, 80), (30, 33), (40, 40), (12, 81), (40, 81)):
+        level, basins = flood.flood(order, values, cells, start, goal)
+        assert level == lowest_level(start, goal, within | {goal})
+        if goal in within and level > max(values[start], values[goal]):
+            assert (basins[start], basins[goal]) == (1, 2)
+            assert values[basins > 0].max() < level
+            meeting = [{basins[k] for k in neighbours(cell) if k in within} for cell in within]
+            assert [{1, 2} <= met for met in meeting].count(True) >= 1
+            assert not any({1, 2} <= meeting[cell] for cell in within if basins[cell])
+
+
+def test_the_basins_lie_on_either_side_of_the_pass():
+    found = bracket_well(101)
+    x = np.linspace(*WELL_BOX[0], 102)
+    flooded = [np.flatnonzero((found.basins == basin).any(axis=1)) for basin in (1, 2)]
+    assert x[flooded[0].max() + 1] <= 0.05
+    assert x[flooded[1].min()] >= -0.05
+    assert flooded[0].max() < flooded[1].min()
+    assert (found.basins > 0).any(axis=0).sum() < 101  # not where y² is above 1
+
+
+def test_the_number_of_cells_in_one_call_does_not_matter(monkeypatch):
+    whole = bracket_well(101)
+    monkeypatch.setattr(flood, "BAND", 707)
+    parts = bracket_well(101)
+    assert (whole.lower, whole.upper, whole.rim) == (parts.lower, parts.upper, parts.rim)
+    np.testing.assert_array_equal(whole.basins, parts.basins)
+
+
+def test_rounding_is_charged():
+    arguments = well, well_slopes, well_curvature, *WELLS, WELL_BOX, 101
+    none, some = (nc.flood_bracket(*arguments, rounding=size) for size in (0.0, 0.25))
+    for change in (none.lower - some.lower, some.upper - none.upper, none.rim - some.rim):
+        assert change == pytest.approx(0.25)
+    # an exact answer is not taken for exact: the highest point is an end, where f is 1 + 0
+    flat = nc.flood_bracket(
+        lambda x, y: 1 + 0 * x, lambda x, y: (0 * x, 0 * y), 0.0, *WELLS, WELL_BOX, 5, rounding=0.0
+    )
+    assert flat.lower < 1.0 < flat.upper
+
+
+def test_a_low_rim_behind_high_passes_does_not_matter():
+    # Passes at 0 between the wells and at 40.5 beyond them, and a fall to -65 at the rim
+    def f(x, y):
+        return 2.5 * x**4 - x**6 / 6 - 4.5 * x**2 + y**2
+
+    def slopes(x, y):
+        return 10 * x**3 - x**5 - 9 * x, 2 * y
+
+    def curvature(x, y, half_x, half_y):
+        far = np.abs(x) + half_x
+        return 30 * far**2 + 5 * far**4 + 9
+
+    found = nc.flood_bracket(f, slopes, curvature, *WELLS, ((-3.9, 3.95), (-7.0, 7.1)), 300)
+    assert 0.0 in found
+    assert f(np.float64(3.9), 0.0) < -60
+    assert 39 < found.rim < 40.5
+    assert found.whole_plane
+
+
 def test_outside_the_box_is_only_known_where_the_rim_is_high():
     box = ((-1.5, 1.5), (-0.2, 0.21))  # y² of the rim is 0.04 only: one could walk round
     found = nc.flood_bracket(well, well_slopes, well_curvature, *WELLS, box, 101)
@@ -165,6 +299,8 @@ def test_outside_the_box_is_only_known_where_the_rim_is_high():
         ({"box": ((1.0, -1.0), (0.0, 1.0))}, "box must be"),
         ({"hessian": -1.0}, "it bounds a norm"),
         ({"rounding": -1.0}, "rounding"),
+        ({"rounding": np.nan}, "rounding"),
+        ({"hessian": np.nan}, "the Hessian's bound is nan"),
     ],
 )
 def test_bad_input_is_refused(changes, words):
