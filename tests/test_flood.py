@@ -65,6 +65,36 @@ def test_a_double_well():
     assert widths[2] < widths[0] / 8  # nearly of second order: 1/16
 
 
+def test_nine_cells_by_hand():
+    # The ridge -x²/2 in cells of side 1, r² = 1/2: the middle ones lie within r²/2 of its top
+    def ridge(x, y):
+        return -0.5 * x**2
+
+    def slopes(x, y):
+        return -x, 0 * y
+
+    box = ((-1.5, 1.5), (-1.5, 1.5))
+    ends = np.array([-1.5, 0.0]), np.array([1.4, 0.1])
+    found = nc.flood_bracket(ridge, slopes, 1.0, *ends, box, 3)
+    assert (found.lower, found.upper) == pytest.approx((-0.25, 0.25))
+    assert found.rim == pytest.approx(-0.5 - 0.5 - 0.25)  # each end's own cell
+    assert found.basins.tolist() == [[1, 1, 1], [0, 0, 0], [2, 2, 2]]
+
+
+def test_no_path_is_lower_than_its_ends():
+    ends = np.array([0.9, 0.0]), np.array([0.0, -0.3])
+    found = nc.flood_bracket(
+        lambda x, y: x**2 + y**2,
+        lambda x, y: (2 * x, 2 * y),
+        2.0,
+        *ends,
+        ((-1.0, 1.0), (-1.0, 1.0)),
+        9,
+    )
+    assert found.lower == pytest.approx(0.81)
+    assert 0.81 in found
+
+
 def test_mueller_brown():
     found = mueller_brown.bracket(800)
     assert 109.32 < found.lower < 109.335156 < found.upper < 109.35
@@ -279,6 +309,12 @@ def test_a_low_rim_behind_high_passes_does_not_matter():
     assert f(np.float64(3.9), 0.0) < -60
     assert 39 < found.rim < 40.5
     assert found.whole_plane
+    ends = np.array([3.85, 0.0]), WELLS[1]  # to leave is easy for one end, but not to come back
+    for theta1, theta2 in (ends, ends[::-1]):
+        box = ((-3.9, 3.95), (-7.0, 7.1))
+        found = nc.flood_bracket(f, slopes, curvature, theta1, theta2, box, 300)
+        assert 39 < found.rim < 40.5
+        assert 40.5 in found
 
 
 def test_outside_the_box_is_only_known_where_the_rim_is_high():
