@@ -51,7 +51,7 @@ from nconvex.jit import kernel, part
 
 U = 2.0**-53
 
-#: Cells a side at most: for each of so many squared about 30 bytes are kept, 0.5 GB.
+#: Cells a side at most: so many squared need 0.6 GB.
 MOST_CELLS = 4096
 
 #: Cells at which f is evaluated in one call, so that its arrays stay in the processor's cache.
