@@ -46,7 +46,7 @@ from nconvex.string import String, joined, string_through
 
 #: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 500 to 2,000 steps are about
 #: equally good; with 10,000 the search costs five times as much and connects no more.
-SHORT = RMSProp(learning_rate=5e-3, final_learning_rate=2e-5, budget=700)
+SHORT = RMSProp(learning_rate=5e-3, final_learning_rate=2e-5, budget=850)
 
 #: How many times longer descents become, by doubling in each round: networks at low L₀ that are not
 #: stuck have far to go. They begin with smaller steps then, for where large ones served nothing is
