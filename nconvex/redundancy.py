@@ -13,10 +13,9 @@ weights, none changes **all along** the straight line to the folded network. The
 and its incoming weights may be drawn anew: again no output changes on the way. Both segments have
 constant loss, and at their end the network has a unit that can learn.
 
-A dead unit is the case c = 0. Other units are folded by least squares: those whose fold does not
-raise the loss; and where there are none, as often with smooth activations, one of those that the
-others approximate best. That changes outputs, and whether the loss stays low on the straight line
-has to be found out.
+A dead unit is the case c = 0. Where no unit is redundant, as often with smooth activations, one of
+those that the others approximate best is folded, by least squares. That changes outputs, and
+whether the loss stays low on the straight line has to be found out.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ import numpy as np
 
 from nconvex.model import MLP
 
-#: A fold that raises the loss by less than this part of it counts as not raising it. Rounding
-#: raises it by about 1e-13; the certificate judges the path in any case.
+#: A unit is taken for redundant if its fold changes the loss by less than this part of it. Rounding
+#: changes it by about 1e-13; the certificate judges the path in any case.
 FREE = 1e-6
 
-#: Where every fold raises the loss, one of so many of the least needed is folded, at random.
+#: Where no unit is redundant, one of so many of the least needed is folded, at random.
 LEAST_NEEDED = 3
 
 #: Relative weight that keeps the normal equations of exactly redundant units solvable.
@@ -46,7 +45,7 @@ def revive(
     centres: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fold away all units whose fold does not raise the loss, or else one, and draw them anew.
+    """Fold away all redundant units, or else one that is little needed, and draw them anew.
 
     New incoming weights are drawn as for a start; the bias is such that the unit's kink, or the
     middle of its slope, goes through one of the data.
@@ -57,22 +56,22 @@ def revive(
         loss: L(X, θ).
         X: (N, n₀) inputs on which activations are compared: those that the loss is of.
         centres: (M, n₀) inputs among which kinks are placed.
-        rng: Draws weights, kinks, and the unit where every fold raises the loss.
+        rng: Draws weights, kinks, and the unit where none is redundant.
 
     Returns:
         folded: (P,) the units' outgoing weights folded into the others'; the loss is constant on
-            the line from theta if all these units were redundant.
+            the line from theta if they were redundant.
         revived: (P,) their incoming weights drawn anew; the loss is constant on the line from
             `folded`, always.
     """
     activations = model.activations(theta, X)[1:-1]
-    allowed = (1.0 + FREE) * loss(theta)
+    whole = loss(theta)
     folded, gone = theta, list[tuple[int, int]]()
     while len(gone) < sum(layer.shape[1] for layer in activations):
         needs = sorted(_needs(model, folded, activations, gone))
         _, layer, unit = needs[0]
         candidate = _fold(model, folded, activations, gone, layer, unit)
-        if loss(candidate) <= allowed:
+        if abs(loss(candidate) - whole) <= FREE * whole:
             folded = candidate
             gone.append((layer, unit))
             continue

@@ -4,8 +4,9 @@ Where the draft's algorithm fails on small ReLU networks, it is mostly not for w
 bead, or an end, has units that do nothing (`redundancy`), and sits on the plateau of a smaller
 network, where no number of steps gets it to α L₀. So two things are added:
 
-1. Step 3 once more: a bead that stays above α L₀ is revived where it stopped, and descends again.
-   Descents are short, for a revival serves better than patience.
+1. Step 3 once more: a bead that stays above α L₀ is revived where it stopped, if it has redundant
+   units, and descends again. Descents are short, for a revival serves better than patience. A bead
+   without redundant units is not stuck, and goes on for longer.
 2. If the path still is not found, the ends are revived. The copy of an end is joined to it by
    segments of constant loss and descends below L₀/2, so that it is as good an end, with more
    freedom. Ends and copies are the nodes of a graph. The closest two that are not yet known to be
@@ -52,6 +53,12 @@ SHORT = RMSProp(learning_rate=5e-3, final_learning_rate=2e-5, budget=850)
 #: stuck have far to go. They begin with smaller steps then, for where large ones served nothing is
 #: left to be done.
 PATIENCE = 8
+
+#: How many times longer a bead without redundant units may go on.
+FURTHER = 6
+
+#: A revived model is the same function as before if its loss differs by less than this part.
+SAME = 1e-6
 
 #: A revived end descends to this part of L₀, so that it is surely off its plateau.
 REVIVED = 0.5
@@ -104,12 +111,12 @@ def connect_reviving(
     graph = _Graph(landscape, theta1, theta2, L0, alpha, depth, seed, progress, insert)
     try:
         if isinstance(landscape, Reviving):
-            graph.begin_round(landscape.with_descents(rmsprop))
+            graph.begin_round(landscape, rmsprop)
         graph.try_pairs()
         for round_ in range(1, rounds + 1):
             if graph.connected or not isinstance(landscape, Reviving):
                 break
-            graph.begin_round(landscape.with_descents(_longer(rmsprop, min(2**round_, PATIENCE))))
+            graph.begin_round(landscape, _longer(rmsprop, min(2**round_, PATIENCE)))
             graph.revive_ends(landscape, round_)
             graph.try_pairs()
     except KeyboardInterrupt:
@@ -128,19 +135,26 @@ class _Attempt(Search):
 
     untried = ConnectionStatus.NOT_TRIED
 
+    #: The landscape with longer descents, for beads that are not stuck.
+    further: Landscape
+
     def train_bead(
         self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
     ) -> np.ndarray | None:
-        """Step 3, and once more from the revived bead."""
+        """Step 3, and once more from the bead, revived if it has redundant units."""
         rng = generator(child(self.seed, *("LR".index(half) for half in place)))
         start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
         descent = self.landscape.descend(start, self.alpha * self.L0, rng)
         self.record(place, peak.t_star, peak.lower, descent)
         if descent.status is DescentStatus.BUDGET_SPENT and isinstance(self.landscape, Reviving):
             _, revived = self.landscape.revive(descent.theta, rng)
-            before = self.landscape.loss(revived)
-            descent = self.landscape.descend(revived, self.alpha * self.L0, rng)
-            self.record(place, peak.t_star, before, descent, Move.REVIVE)
+            before = descent.loss
+            if abs(self.landscape.loss(revived) - before) <= SAME * before:
+                descent = self.landscape.descend(revived, self.alpha * self.L0, rng)
+                self.record(place, peak.t_star, before, descent, Move.REVIVE)
+            else:
+                descent = self.further.descend(descent.theta, self.alpha * self.L0, rng)
+                self.record(place, peak.t_star, before, descent)
         return descent.theta if descent.status is DescentStatus.REACHED else None
 
     def halves(self, left: np.ndarray, bead: np.ndarray, right: np.ndarray, place: str) -> bool:
@@ -164,7 +178,7 @@ class _Graph:
         insert: str,
     ):
         self._settings = (float(L0), float(alpha), int(depth))
-        self._landscape = landscape
+        self._landscape = self._further = landscape
         self._seed = seed
         self._progress = progress
         self._insert = insert
@@ -181,9 +195,11 @@ class _Graph:
         """Whether the ends hang together."""
         return self._component[0] == self._component[1]
 
-    def begin_round(self, landscape: Landscape) -> None:
+    def begin_round(self, landscape: Reviving, rmsprop: RMSProp) -> None:
         """Go on with other descents; the ends themselves may then be tried again."""
-        self._landscape = landscape
+        self._landscape = landscape.with_descents(rmsprop)
+        further = replace(rmsprop, budget=FURTHER * rmsprop.budget)
+        self._further = landscape.with_descents(further)
         self._tried.discard((0, 1))
 
     def try_pairs(self) -> None:
@@ -252,6 +268,7 @@ class _Graph:
             self._record,
             self._insert,
         )
+        search.further = self._further
         try:
             search.explore(left, right, "")
         finally:
