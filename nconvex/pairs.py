@@ -52,6 +52,8 @@ from nconvex.classification import METRICS
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import (
     VERSION,
+    Descent,
+    DescentStatus,
     NconvexError,
     RMSProp,
     Seed,
@@ -122,6 +124,9 @@ AGGREGATES = (
 
 #: Trained ends that a process keeps for other settings of the same pairs: 70 MB at width 64.
 REMEMBERED = 2048
+
+#: Starts above L₀ that a process keeps likewise: 8 MB at width 4, and wider networks have few.
+STARTS_REMEMBERED = 8192
 
 #: Points of a segment at which its steepest slope is looked for.
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -651,28 +656,57 @@ def _steepest(problem: Problem, string: String) -> float:
 def _trained(what: Setting, problem: Problem, seed: tuple[int, ...]) -> Training:
     """Train an end, or remember it: settings that differ in the search alone share their ends.
 
-    Two threads may train the same one side by side; it is the same to the last bit.
+    Those that differ in L₀ as well share their starts; see `_Starts`. Two threads may train the
+    same one side by side; it is the same to the last bit.
     """
     if what.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
         return train(problem, what.L0, seed)
-    key = (
-        replace(
-            what, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain", bead_rmsprop=None
-        ),
-        seed,
+    alike = replace(
+        what, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain", bead_rmsprop=None
     )
-    if (known := _ends.get(key)) is not None:
+    if (known := _ends.get((alike, seed))) is not None:
         return known
-    training = train(problem, what.L0, seed)
-    with _lock:
-        if len(_ends) >= REMEMBERED:
-            del _ends[next(iter(_ends))]
-        _ends[key] = training
+    training = train(_Starts(problem, (replace(alike, L0=1.0), seed)), what.L0, seed)
+    _remember(_ends, (alike, seed), training, REMEMBERED)
     return training
+
+
+class _Starts:
+    """A landscape on which a start that stayed above some L₀ is not tried again for a lower one.
+
+    The target of a descent only says where it stops: what spends its budget above one target would
+    spend it above every lower one, on the same way.
+    """
+
+    def __init__(self, problem: Problem, end: tuple[Setting, tuple[int, ...]]):
+        self._problem, self._end = problem, end
+        self.initial, self.loss, self.gamma = problem.initial, problem.loss, problem.gamma
+
+    def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
+        """Descend as the problem does, or remember that it is in vain."""
+        key = (*self._end, theta.tobytes())
+        highest, failed = _failed.get(key, (-math.inf, None))
+        if failed is not None and target <= highest:
+            return failed
+        descent = self._problem.descend(theta, target, rng)
+        spent = descent.steps == self._problem.rmsprop.budget
+        if spent and descent.status is DescentStatus.BUDGET_SPENT:
+            _remember(_failed, key, (target, descent), STARTS_REMEMBERED)
+        return descent
+
+
+def _remember(known: dict[Any, Any], key: object, value: object, most: int) -> None:
+    """Keep a value, and drop the oldest one where there are too many."""
+    with _lock:
+        if len(known) >= most:
+            del known[next(iter(known))]
+        known[key] = value
 
 
 _lock = threading.Lock()
 _ends: dict[tuple[Setting, tuple[int, ...]], Training] = {}
+#: By end and start: the highest target it failed at, and the descent.
+_failed: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {}
 
 
 @lru_cache(maxsize=4)

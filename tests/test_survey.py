@@ -18,6 +18,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import MLP, NconvexError, RMSProp, intervals, pairs, presets
+from nconvex.definitions import TrainingStatus
 from nconvex.merging import Connectivity
 from nconvex.pairs import Setting, grid
 from nconvex.survey import main
@@ -62,6 +63,35 @@ def test_a_pair_is_that_of_run_pair(one_thread):
         assert record["outcome"] == pair.string.status.name.lower()
         assert record["training_steps"] == pair.training_gradient_evaluations
         assert record["steepest"] > 0
+
+
+def test_a_start_in_vain_is_not_tried_again_for_a_lower_threshold(monkeypatch):
+    monkeypatch.setattr(pairs, "_ends", {})
+    monkeypatch.setattr(pairs, "_failed", {})
+    tried = []
+    descend = nc.Problem.descend
+
+    def counted(problem, theta, target, rng):
+        tried.append(target)
+        return descend(problem, theta, target, rng)
+
+    monkeypatch.setattr(nc.Problem, "descend", counted)
+    failed = {}  # the highest threshold that each start was tried for in vain
+    for L0 in (2e-4, 1e-5, 1e-3, 5e-4, 2e-3, 1.5e-3):
+        what = Setting(L0=L0, samples=50, rmsprop=RMSProp(budget=100))
+        problem = what.problem((3, 0))
+        expected = nc.train(problem, L0, (3, 0, 1))
+        tried.clear()
+        found = pairs._trained(what, problem, (3, 0, 1))
+        np.testing.assert_array_equal(found.theta, expected.theta)
+        assert (found.loss, found.steps) == (expected.loss, expected.steps)
+        assert (found.starts, found.status) == (expected.starts, expected.status)
+        new = [start for start in range(found.starts) if failed.get(start, 0.0) < L0]
+        assert len(tried) == len(new)
+        in_vain = found.starts - (found.status is TrainingStatus.TRAINED)
+        failed |= {start: L0 for start in new if start < in_vain}
+    assert found.status is TrainingStatus.TRAINED  # where others were not
+    assert 0 < len(new) < found.starts
 
 
 def test_two_threads_and_two_processes_give_the_same_records(one_thread, tmp_path):
