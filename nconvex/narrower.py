@@ -65,6 +65,9 @@ from nconvex.rational import (
 #: Activations of the hidden and of the output layer that are understood here.
 PLAIN = ("relu", "identity")
 
+#: How far inside of its cone a normal is looked for, far ones first: these make smaller weights.
+SHARES = 0.8 ** np.arange(150)
+
 
 def narrower_infimum(problem: Problem) -> float:
     """Compute the infimum L* of the test loss at one hidden unit fewer, rounded down.
@@ -191,12 +194,17 @@ class Planes:
         return float(normal @ gram @ normal / (3.0 * normal @ normal))
 
     def normal(self, level: float) -> np.ndarray:
-        """A normal (3,) in the interior of a valid cone with R(n) ≤ level, a level above L*."""
+        """A normal (3,) in the interior of a valid cone with R(n) ≤ level.
+
+        Raises:
+            NconvexError: The level is not above L* by more than rounding.
+        """
         lowest, inside = (n / np.linalg.norm(n) for n in (self.infimum.normal, self.infimum.inside))
-        share = 1.0
-        while self.loss(normal := interpolate(lowest, inside, share)) > level:
-            share *= 0.8
-        return normal
+        for share in SHARES:
+            normal = interpolate(lowest, inside, share)
+            if self.loss(normal) <= level:
+                return normal
+        raise NconvexError(f"no plane was found with a loss of at most {level!r}; raise slack")
 
     def _infimum(self, null: Vector) -> Lowest:
         signs = self._signs(null)

@@ -222,6 +222,7 @@ def test_ends_that_cannot_be_are_refused():
         (theta + 1.0, 0.01, "theta2 has loss"),
         (dead, 6.0, "dependent"),
         (theta, 0.0, "slack"),
+        (theta, 1e-16, "raise slack"),
         (theta[:-1], 0.01, "theta2"),
     ):
         with pytest.raises(NconvexError, match=words):
