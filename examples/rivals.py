@@ -16,6 +16,7 @@ Writes rivals.csv, a line a pair and method, and rivals.png.
 import argparse
 import csv
 import functools
+import math
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor
@@ -68,7 +69,7 @@ def pair(job):
             row |= {
                 "connected": int(string.connected and within),
                 "certified": int(string.certified),
-                "max_over_L0": string.max_error / L0,
+                "max_over_L0": string.max_error / L0 if within else math.inf,
                 "evaluations": min(string.gradient_evaluations, budget),
                 "beads": string.n_beads,
                 "normalized_length": string.normalized_length,
