@@ -62,7 +62,7 @@ CORNERS = 64
 JUDGED = 10
 
 #: Pivots of an elastic band between its ends at first, and at most. With at most 40 it connects a
-#: third as many pairs of 1-4-4-1 networks at 1e-4; with 70 to 1,000 it did the same on twenty pairs.
+#: third as many pairs of 1-4-4-1 networks at 1e-4; with 70 to 1,000 it did the same on 20 pairs.
 PIVOTS = 1
 MOST_PIVOTS = 100
 
