@@ -421,15 +421,7 @@ def survey(
                     f"{store} was made by {made}; continue it with these, or start a new file, so "
                     "that one survey is not computed in two ways"
                 )
-        todo = [
-            (setting, pair)
-            for pair in range(pairs)
-            for setting in range(len(settings))
-            if (setting, pair) not in kept
-        ]
-        # The order plays no role. At random, two processes on one file share the work, and the
-        # time left can be told from the pairs finished so far.
-        random.SystemRandom().shuffle(todo)
+        todo = [key for key in _order(settings, pairs, workers) if key not in kept]
         total = pairs * len(settings)
         done = total - len(todo)
         jobs = (
@@ -565,6 +557,26 @@ def configured(kept: Store) -> tuple[tuple[Setting, ...], int, tuple[int, ...], 
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NconvexError(f"{kept.path} is damaged: its configuration lacks {error}") from None
+
+
+def _order(settings: Sequence[Setting], pairs: int, workers: int) -> list[tuple[int, int]]:
+    """Settings and pairs in the order in which they are run; it plays no role for the records.
+
+    Pairs come at random, so that two processes on one file share the work, and the time left can
+    be told from what is finished. A pair is tried at high thresholds first: a start that stays
+    above one is then not tried for the lower ones (see `_Starts`). A few pairs go together, so that
+    workers do not train the same end side by side.
+    """
+    shuffled = list(range(pairs))
+    random.SystemRandom().shuffle(shuffled)
+    easiest_first = sorted(range(len(settings)), key=lambda setting: -settings[setting].L0)
+    together = 4 * workers
+    return [
+        (setting, pair)
+        for start in range(0, pairs, together)
+        for setting in easiest_first
+        for pair in shuffled[start : start + together]
+    ]
 
 
 Job = tuple[int, int, Setting, tuple[int, ...], bool]
