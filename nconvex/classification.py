@@ -143,7 +143,8 @@ class Classification(Problem):
         w = self._transposed(theta).astype(np.float32)
         mean_square = np.zeros_like(w)
         work = self._descent_work(np.empty_like(w), self.batch)
-        row = np.empty(self.model.sizes[1], dtype=np.float32)
+        row = np.empty(wide.PANEL, dtype=np.float32)
+        tests = np.arange(len(self.X_test))
         look = float(len(self.X_test)) * self._n_parameters
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
         wanted = target * (1.0 - FLOAT32_ROUNDING)
@@ -163,6 +164,7 @@ class Classification(Problem):
                 *self._examples,
                 *self._questions,
                 order[taken : taken + chunk],
+                tests,
                 settings.learning_rate,
                 settings.shrink,
                 settings.decay,
@@ -219,7 +221,7 @@ class Classification(Problem):
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         tiles = np.empty((len(self._members), W.shape[1] * wide.TILE))
-        wide.first_layer(W, b, *self._questions[:3], self._members, np.empty(b.size), tiles)
+        wide.first_layer(W, b, *self._questions[:3], self._members, np.empty((16, b.size)), tiles)
         with self._lock:
             self._memory[key] = tiles
             while len(self._memory) > REMEMBERED:
@@ -264,16 +266,20 @@ class Classification(Problem):
     def _descent_work(self, gradient: np.ndarray, batch: int) -> tuple[np.ndarray, ...]:
         """Make the workspaces of `wide.descend` and `wide.gradient_of`, around a gradient."""
         n_in, h = self.model.sizes[:2]
-        units = self.model.sizes[1:]
+        tiles = [wide.whole_tiles.py_func(units) for units in self.model.sizes[1:]]
         starts = self._examples[0]
         pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
         return (
-            np.empty(sum(units), dtype=np.float32),
-            np.empty((2, max(units)), dtype=np.float32),
+            np.zeros(h, dtype=np.float32),
+            np.zeros(max(tiles) * wide.TILE, dtype=np.float32),
+            np.zeros(sum(tiles) * wide.TILE, dtype=np.float32),
+            np.zeros((3, max(tiles) * wide.TILE), dtype=np.float32),
+            np.zeros(max(tiles) * wide.TILE, dtype=np.float32),
+            np.zeros((3, wide.TILE)),
             gradient,
-            np.empty((batch, h), dtype=np.float32),
+            np.zeros((-(-h // wide.PANEL), batch, wide.PANEL), dtype=np.float32),
             np.empty(n_in, dtype=np.int64),
-            np.empty(pixels, dtype=np.int32),
+            np.empty(pixels, dtype=np.min_scalar_type(batch - 1)),
             np.empty(pixels, dtype=np.float32),
         )
 
@@ -396,7 +402,9 @@ def _sparse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of X as starts, indices, values; see `wide`."""
     inked = X != 0.0
     starts = np.concatenate(([0], np.cumsum(inked.sum(axis=1))))
-    columns = np.broadcast_to(np.arange(X.shape[1], dtype=np.int32), X.shape)
+    # Unsigned, so that kernels need not look for negative ones; short, to be read quickly.
+    short = np.min_scalar_type(X.shape[1] - 1)
+    columns = np.broadcast_to(np.arange(X.shape[1], dtype=short), X.shape)
     return starts.astype(np.int64), columns[inked], X[inked]
 
 

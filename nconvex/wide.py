@@ -24,9 +24,13 @@ import math
 import numpy as np
 
 from nconvex.jit import careful_kernel, careful_part, kernel, part
+from nconvex.vectors import add_rows
 
-#: Samples a tile of γ: two models' first layers of 256 units then fit the second-level cache.
+#: Samples a tile: of γ, two models' first layers of 256 units then fit the second-level cache.
 TILE = 128
+
+#: Units of which a batch's first-layer slopes are kept together, for the first-level cache.
+PANEL = 64
 
 
 @careful_part
@@ -56,6 +60,108 @@ def exponential(x):
     return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
+# -- Sums over a layer's units, for a tile, in float64 and float32 --------------------------------
+
+
+@careful_part
+def add_twenty(y, x, w, at, i, k):
+    """Five outputs' rows y += w times four inputs' rows x; of w, inputs are i apart, outputs k."""
+    w00, w01, w02, w03, w04 = w[at], w[at + k], w[at + 2 * k], w[at + 3 * k], w[at + 4 * k]
+    at += i
+    w10, w11, w12, w13, w14 = w[at], w[at + k], w[at + 2 * k], w[at + 3 * k], w[at + 4 * k]
+    at += i
+    w20, w21, w22, w23, w24 = w[at], w[at + k], w[at + 2 * k], w[at + 3 * k], w[at + 4 * k]
+    at += i
+    w30, w31, w32, w33, w34 = w[at], w[at + k], w[at + 2 * k], w[at + 3 * k], w[at + 4 * k]
+    for n in range(TILE):
+        x0 = x[n]
+        x1 = x[TILE + n]
+        x2 = x[2 * TILE + n]
+        x3 = x[3 * TILE + n]
+        y[n] = y[n] + w00 * x0 + w10 * x1 + w20 * x2 + w30 * x3
+        y[TILE + n] = y[TILE + n] + w01 * x0 + w11 * x1 + w21 * x2 + w31 * x3
+        y[2 * TILE + n] = y[2 * TILE + n] + w02 * x0 + w12 * x1 + w22 * x2 + w32 * x3
+        y[3 * TILE + n] = y[3 * TILE + n] + w03 * x0 + w13 * x1 + w23 * x2 + w33 * x3
+        y[4 * TILE + n] = y[4 * TILE + n] + w04 * x0 + w14 * x1 + w24 * x2 + w34 * x3
+
+
+@careful_part
+def add_four(y, x, w, at, stride):
+    """One output's row y += w times four inputs' rows x."""
+    w0, w1, w2, w3 = w[at], w[at + stride], w[at + 2 * stride], w[at + 3 * stride]
+    for n in range(TILE):
+        y[n] = y[n] + w0 * x[n] + w1 * x[TILE + n] + w2 * x[2 * TILE + n] + w3 * x[3 * TILE + n]
+
+
+@careful_part
+def add_block(y, x4, w, at, step_in, step_out, n_out):
+    """Rows y (n_out) += w times four inputs' rows."""
+    for k in range(0, n_out - n_out % 5, 5):
+        rows = y[k * TILE : (k + 5) * TILE]
+        add_twenty(rows, x4, w, at + k * step_out, step_in, step_out)
+    for k in range(n_out - n_out % 5, n_out):
+        add_four(y[k * TILE : (k + 1) * TILE], x4, w, at + k * step_out, step_in)
+
+
+@careful_part
+def add_row(y, x, w, at, step_out, n_out):
+    """Rows y (n_out) += w times one input's row."""
+    for k in range(n_out):
+        row = y[k * TILE : (k + 1) * TILE]
+        v = w[at + k * step_out]
+        for n in range(TILE):
+            row[n] += v * x[n]
+
+
+@careful_part
+def add_first_products(y, z1, z2, s, x4, w, n_in, n_out):
+    """Rows y += wᵀ relu((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
+    for i in range(0, n_in, 4):
+        units = min(4, n_in - i)
+        a = z1[i * TILE : (i + units) * TILE]
+        b = z2[i * TILE : (i + units) * TILE]
+        for n in range(units * TILE):
+            z = (1.0 - s) * a[n] + s * b[n]
+            x4[n] = 0.0 if z < 0.0 else z
+        if units == 4:
+            add_block(y, x4, w, i * n_out, n_out, 1, n_out)
+        else:
+            for j in range(units):
+                row = x4[j * TILE : (j + 1) * TILE]
+                add_row(y, row, w, (i + j) * n_out, 1, n_out)
+
+
+@careful_part
+def is_zero(x):
+    """Whether x is zero throughout."""
+    nonzero = 0
+    for n in range(x.size):
+        nonzero += 1 if x[n] != 0.0 else 0
+    return nonzero == 0
+
+
+@careful_part
+def add_products(y, x, w, step_in, step_out, n_in, n_out, sparse):
+    """Rows y (n_out) += wᵀ times rows x (n_in): y_k += sum_i w[i step_in + k step_out] x_i.
+
+    With `sparse`, rows of x that are zero throughout are passed over, four at a time.
+    """
+    for i in range(0, n_in - n_in % 4, 4):
+        x4 = x[i * TILE : (i + 4) * TILE]
+        if not sparse or not is_zero(x4):
+            add_block(y, x4, w, i * step_in, step_in, step_out, n_out)
+    for i in range(n_in - n_in % 4, n_in):
+        add_row(y, x[i * TILE : (i + 1) * TILE], w, i * step_in, step_out, n_out)
+
+
+@careful_part
+def fill(y, b, n_out):
+    """Row k of y = b[k]."""
+    for k in range(n_out):
+        for n in range(TILE):
+            y[k * TILE + n] = b[k]
+
+
 # -- Descent: steps 1 and 3, in float32 -----------------------------------------------------------
 
 
@@ -67,113 +173,175 @@ def add_scaled(y, w, x):
 
 
 @part
-def add_four_scaled(y, w0, w1, w2, w3, x0, x1, x2, x3):
-    """y += w0 x0 + w1 x1 + w2 x2 + w3 x3: y is loaded and stored once."""
-    for k in range(y.size):
-        y[k] = y[k] + w0 * x0[k] + w1 * x1[k] + w2 * x2[k] + w3 * x3[k]
+def whole_tiles(units):
+    """Units, rounded up to a multiple of TILE."""
+    return (units + TILE - 1) // TILE * TILE
 
 
 @part
-def add_pixels(z, w, indices, values, first, last):
-    """z += sum over the pixels p of values[p] w[indices[p]], four a pass."""
-    p = first
-    while p + 4 <= last:
-        add_four_scaled(
-            z, values[p], values[p + 1], values[p + 2], values[p + 3],
-            w[indices[p]], w[indices[p + 1]], w[indices[p + 2]], w[indices[p + 3]],
-        )  # fmt: skip
-        p += 4
-    while p < last:
-        add_scaled(z, values[p], w[indices[p]])
-        p += 1
+def transpose(source, target, rows, columns, stride):
+    """target[c stride + r] = source[r TILE + c], sixteen rows at a time: they stay cached."""
+    for first in range(0, rows, 16):
+        last = min(first + 16, rows)
+        for c in range(columns):
+            for r in range(first, last):
+                target[c * stride + r] = source[r * TILE + c]
 
 
 @part
-def dot(x, y):
-    """Sum of x y."""
-    result = np.float32(0.0)
-    for k in range(x.size):
-        result += x[k] * y[k]
-    return result
+def rectify(x):
+    """x = max(x, 0); NaN stays."""
+    for n in range(x.size):
+        x[n] = np.float32(0.0) if x[n] < np.float32(0.0) else x[n]
 
 
 @part
-def forward(w, first, layers, starts, indices, values, sample, activations):
-    """Run one sample through the network; returns where in `activations` its logits begin."""
-    n_out = layers[0, 1]
-    z = activations[:n_out]
+def forward(w, first, layers, starts, indices, values, samples, z, rows, planes):
+    """Run at most TILE samples through the network; returns where in `planes` logits begin.
+
+    ``planes`` holds every layer's activations, units-major, each in whole tiles; ``rows`` those of
+    the first layer the other way round, TILE units a tile. ``z`` (h,) is a workspace.
+    """
+    h = layers[0, 1]
     biases = layers[0, 3]
-    for k in range(n_out):
-        z[k] = w[biases + k]
-    add_pixels(z, first, indices, values, starts[sample], starts[sample + 1])
+    for n in range(samples.size):
+        sample = samples[n]
+        for k in range(h):
+            z[k] = w[biases + k]
+        add_rows(z, first, indices, values, starts[sample], starts[sample + 1])
+        rectify(z)
+        for block in range(0, h, TILE):
+            row = rows[(block + n) * TILE : (block + n + 1) * TILE]
+            for k in range(min(TILE, h - block)):
+                row[k] = z[block + k]
+    for block in range(0, h, TILE):
+        units = min(TILE, h - block)
+        transpose(rows[block * TILE :], planes[block * TILE :], samples.size, units, TILE)
     begin = 0
     for layer in range(1, layers.shape[0]):
         n_in, n_out = layers[layer, 0], layers[layer, 1]
-        a = activations[begin : begin + n_in]
-        for i in range(n_in):
-            a[i] = np.float32(0.0) if a[i] < np.float32(0.0) else a[i]
-        begin += n_in
-        for k in range(n_out):
-            row = layers[layer, 2] + k * n_in
-            activations[begin + k] = w[layers[layer, 3] + k] + dot(w[row : row + n_in], a)
+        x = planes[begin : begin + n_in * TILE]
+        begin += whole_tiles(n_in) * TILE
+        y = planes[begin : begin + n_out * TILE]
+        fill(y, w[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
+        weights = w[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
+        add_products(y, x, weights, 1, n_in, n_in, n_out, False)
+        if layer < layers.shape[0] - 1:
+            rectify(y)
     return begin
 
 
 @part
-def cross_entropy(logits, label, slope):
-    """-log softmax(logits)[label]; slope becomes softmax - one-hot, the derivative."""
-    highest = logits[0]
-    for c in range(logits.size):
-        if not logits[c] <= highest:  # NaN comes through
-            highest = logits[c]
-    total = 0.0
-    for c in range(logits.size):
-        e = exponential(np.float64(logits[c] - highest))
-        slope[c] = e
-        total += e
-    for c in range(logits.size):
-        slope[c] /= total
-    slope[label] -= np.float32(1.0)
-    return math.log(total) + np.float64(highest) - np.float64(logits[label])
+def cross_entropies(logits, classes, labels, samples, lines, slope):
+    """Sum of -log softmax(logits)[label]; slope becomes softmax - one-hot, the derivatives."""
+    highest = lines[0]
+    total = lines[1]
+    for n in range(TILE):
+        highest[n] = logits[n]
+        total[n] = 0.0
+    for c in range(1, classes):
+        row = logits[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            highest[n] = highest[n] if row[n] <= highest[n] else row[n]  # NaN comes through
+    for c in range(classes):
+        row = logits[c * TILE : (c + 1) * TILE]
+        e = slope[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            value = exponential(np.float64(row[n]) - highest[n])
+            total[n] += value
+            e[n] = value
+    for n in range(TILE):
+        lines[2, n] = 1.0 / total[n]
+    for c in range(classes):
+        e = slope[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            e[n] *= np.float32(lines[2, n])
+    result = 0.0
+    product = 1.0
+    for n in range(samples.size):
+        chosen = labels[samples[n]] * TILE + n
+        slope[chosen] -= np.float32(1.0)
+        result += highest[n] - np.float64(logits[chosen])
+        product *= total[n]  # from 1 to the number of classes
+        if n % 8 == 7:
+            result += math.log(product)
+            product = 1.0
+    return result + math.log(product)
 
 
 @part
-def is_wrong(logits, label):
-    """Whether another logit is as high as the label's."""
-    wrong = False
-    for c in range(logits.size):
-        if c != label and not logits[c] < logits[label]:
-            wrong = True
-    return wrong
+def errors(logits, classes, labels, samples):
+    """How many samples' labels have not the one highest logit."""
+    count = 0.0
+    for n in range(samples.size):
+        label = labels[samples[n]]
+        wrong = 0.0
+        for c in range(classes):
+            if c != label and not logits[c * TILE + n] < logits[label * TILE + n]:
+                wrong = 1.0
+        count += wrong
+    return count
 
 
 @part
-def backward(w, layers, activations, logits, deltas, gradient, slope):
-    """Add one sample's share to the later layers' gradients; slope becomes its first layer's dL/dz.
+def sum_rows(sums, x, width):
+    """sums[k] += the sum of the first `width` of row k of x."""
+    for k in range(sums.size):
+        total = np.float32(0.0)
+        for n in range(width):
+            total += x[k * TILE + n]
+        sums[k] += total
 
-    deltas[0] holds dL/dlogits on entry. With d = dL/dz: dL/dW_ik = d_k a_i, dL/db_k = d_k,
-    dL/da_i = sum_k W_ik d_k, relu' = [a > 0].
+
+@part
+def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, slopes, at):
+    """Add a tile's share to the later layers' gradients; its first layer's dL/dz go to slopes.
+
+    deltas[0] holds dL/dlogits on entry. With d = dL/dz: dL/dW_ik = sum_n d_kn a_in,
+    dL/db_k = sum_n d_kn, dL/da_in = sum_k W_ik d_kn, relu' = [a > 0].
+
+    ``slopes`` (panels, batch, PANEL), of which the tile's samples begin at ``at``.
     """
     above = 0
     begin = logits
     for layer in range(layers.shape[0] - 1, 0, -1):
         n_in, n_out = layers[layer, 0], layers[layer, 1]
-        begin -= n_in
-        a = activations[begin : begin + n_in]
-        below = slope if layer == 1 else deltas[1 - above][:n_in]
-        for i in range(n_in):
-            below[i] = np.float32(0.0)
-        for k in range(n_out):
-            d = deltas[above, k]
-            row = layers[layer, 2] + k * n_in
-            gradient[layers[layer, 3] + k] += d
-            add_scaled(gradient[row : row + n_in], d, a)
-            add_scaled(below, d, w[row : row + n_in])
-        for i in range(n_in):
-            below[i] = np.float32(0.0) if a[i] <= np.float32(0.0) else below[i]
+        begin -= whole_tiles(n_in) * TILE
+        d = deltas[above]
+        weights = layers[layer, 2]
+        sum_rows(gradient[layers[layer, 3] : layers[layer, 3] + n_out], d, width)
+        for block in range(0, n_in, TILE):
+            units = min(TILE, n_in - block)
+            turned = rows[block * TILE : (block + TILE) * TILE]
+            if layer > 1:
+                turned = deltas[2][: TILE * TILE]
+                transpose(planes[begin + block * TILE :], turned, units, width, TILE)
+            for n in range(n_out * TILE):
+                product[n] = np.float32(0.0)
+            add_products(product, turned, d, 1, TILE, width, n_out, False)
+            for k in range(n_out):
+                row = weights + k * n_in + block
+                add_scaled(
+                    gradient[row : row + units],
+                    np.float32(1.0),
+                    product[k * TILE : k * TILE + units],
+                )
+        a = planes[begin : begin + n_in * TILE]
+        below = deltas[1 - above][: n_in * TILE]
+        for n in range(below.size):
+            below[n] = np.float32(0.0)
+        add_products(below, d, w[weights : weights + n_in * n_out], n_in, 1, n_out, n_in, False)
+        for n in range(below.size):
+            below[n] = np.float32(0.0) if a[n] <= np.float32(0.0) else below[n]
         above = 1 - above
-    biases = layers[0, 3]
-    add_scaled(gradient[biases : biases + slope.size], np.float32(1.0), slope)
+    h = layers[0, 1]
+    d = deltas[above]
+    sum_rows(gradient[layers[0, 3] : layers[0, 3] + h], d, width)
+    for panel in range(slopes.shape[0]):
+        units = min(PANEL, h - panel * PANEL)
+        source = d[panel * PANEL * TILE :]
+        target = slopes[panel].reshape(-1)[at * PANEL :]
+        transpose(source, target, units, width, PANEL)
 
 
 @part
@@ -203,48 +371,52 @@ def sort_by_pixel(starts, indices, values, batch, ends, members, inks):
 
 @part
 def sum_over_batch(
-    w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
-    slopes, ends, members, inks,
+    w, first, layers, starts, indices, values, labels, batch, z, rows, planes, deltas, product,
+    lines, gradient, slopes, ends, members, inks,
 ):  # fmt: skip
     """Sum a batch's losses, and its gradients but for the first layer's weights.
 
-    Those are the sums of ``inks[p] slopes[members[p]]`` over each pixel's p; see `sort_by_pixel`.
+    Those are the sums of ``inks[p] slopes[:, members[p]]`` over each pixel's p; see
+    `sort_by_pixel`.
     """
-    n_out = layers[-1, 1]
+    classes = layers[-1, 1]
     for p in range(layers[0, 3], gradient.size):
         gradient[p] = np.float32(0.0)
     total = 0.0
-    for m in range(batch.size):
-        logits = forward(w, first, layers, starts, indices, values, batch[m], activations)
-        row = activations[logits : logits + n_out]
-        total += cross_entropy(row, labels[batch[m]], deltas[0][:n_out])
-        backward(w, layers, activations, logits, deltas, gradient, slopes[m])
+    for at in range(0, batch.size, TILE):
+        samples = batch[at : at + TILE]
+        begin = forward(w, first, layers, starts, indices, values, samples, z, rows, planes)
+        logits = planes[begin : begin + classes * TILE]
+        total += cross_entropies(logits, classes, labels, samples, lines, deltas[0])
+        backward(
+            w, layers, rows, planes, begin, samples.size, deltas, product, gradient, slopes, at
+        )
     sort_by_pixel(starts, indices, values, batch, ends, members, inks)
     return total
 
 
 @kernel
 def gradient_of(
-    w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
-    slopes, ends, members, inks, first_gradient,
+    w, first, layers, starts, indices, values, labels, batch, z, rows, planes, deltas, product,
+    lines, gradient, slopes, ends, members, inks, first_gradient,
 ):  # fmt: skip
     """The mean loss of a batch of samples, with its gradient in `gradient`.
 
     ``first``, ``first_gradient`` (n_in, h): views of the first layer's weights in ``w`` and of
-    their derivatives in ``gradient``. ``slopes`` (batch, h), ``ends`` (n_in,), ``members`` and
-    ``inks`` (pixels of the batch,) are workspaces.
+    their derivatives in ``gradient``. The other workspaces are those of `descend`.
     """
     total = sum_over_batch(
-        w, first, layers, starts, indices, values, labels, batch, activations, deltas, gradient,
-        slopes, ends, members, inks,
+        w, first, layers, starts, indices, values, labels, batch, z, rows, planes, deltas, product,
+        lines, gradient, slopes, ends, members, inks,
     )  # fmt: skip
-    begin = 0
-    for i in range(ends.size):
-        row = first_gradient[i]
-        for k in range(row.size):
-            row[k] = np.float32(0.0)
-        add_pixels(row, slopes, members, inks, begin, ends[i])
-        begin = ends[i]
+    for panel in range(slopes.shape[0]):
+        begin = 0
+        for i in range(ends.size):
+            row = first_gradient[i][panel * PANEL : (panel + 1) * PANEL]
+            for k in range(row.size):
+                row[k] = np.float32(0.0)
+            add_rows(row, slopes[panel], members, inks, begin, ends[i])
+            begin = ends[i]
     for p in range(gradient.size):
         gradient[p] /= np.float32(batch.size)
     return total / batch.size
@@ -266,62 +438,74 @@ def descend(
     w, first, mean_square, first_mean_square, layers, count_errors, target,
     starts, indices, values, labels,
     test_starts, test_indices, test_values, test_labels,
-    order, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
-    activations, deltas, gradient, slopes, ends, members, inks, row,
+    order, tests, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
+    z, rows, planes, deltas, product, lines, gradient, slopes, ends, members, inks, row,
 ):  # fmt: skip
     """RMSProp on minibatches; returns the steps done and the test metric.
 
-    The metric is infinite if the batches ran out before the target or `last_step` was reached.
+    The metric is infinite if the batches ran out before the target was reached, or at `last_step`,
+    which is for float64 to judge.
 
     v = decay v + (1 - decay) g²,  w = w - learning_rate shrinkⁿ g / (sqrt(v) + epsilon)
 
     `w` and `mean_square` (v) are changed in place. Batches are taken from `order` (batches,
     batch), one after the other. The metric, mean cross-entropy or the share of wrong labels on
     the test set, is looked at every `check_every` steps. A pixel's weights are updated as soon as
-    their gradient is known, which is never stored: ``row`` (h,) holds it.
+    their gradient is known, which is never stored: ``row`` (PANEL,) holds it.
+
+    Workspaces: ``z`` (h,); ``rows`` (widest hidden layer TILE,), ``planes`` (all layers TILE,) and
+    ``deltas`` (3, widest layer TILE), with units in whole tiles; ``product`` (widest TILE,);
+    ``lines`` (3, TILE) in float64; ``slopes`` (panels, batch, PANEL), ``ends`` (n_in,), ``members``
+    and ``inks`` (pixels of the batch,). ``tests`` is 0, 1, ... for each test sample.
     """
-    n_out = layers[-1, 1]
-    samples = test_labels.size
+    classes = layers[-1, 1]
     later = layers[0, 3]
     keep = np.float32(decay)
     small = np.float32(epsilon)
     scale = np.float32(1.0 / order.shape[1])
     taken = 0
     while True:
-        if taken == order.shape[0] and step < last_step:
-            return step, math.inf
-        if step % check_every == 0 or step == last_step:
+        if taken == order.shape[0] or step == last_step:
+            return step, math.inf  # float64 will judge the last step
+        if step % check_every == 0:
             reached = 0.0
-            for sample in range(samples):
-                logits = forward(
-                    w, first, layers, test_starts, test_indices, test_values, sample, activations
-                )
-                z = activations[logits : logits + n_out]
+            for at in range(0, tests.size, TILE):
+                samples = tests[at : at + TILE]
+                begin = forward(
+                    w, first, layers, test_starts, test_indices, test_values, samples, z, rows,
+                    planes,
+                )  # fmt: skip
+                logits = planes[begin : begin + classes * TILE]
                 if count_errors:
-                    reached += 1.0 if is_wrong(z, test_labels[sample]) else 0.0
+                    reached += errors(logits, classes, test_labels, samples)
                 else:
-                    reached += cross_entropy(z, test_labels[sample], deltas[0][:n_out])
-            reached /= samples
-            if not (target < reached < math.inf) or step == last_step:
+                    reached += cross_entropies(
+                        logits, classes, test_labels, samples, lines, deltas[0]
+                    )
+            reached /= tests.size
+            if not (target < reached < math.inf):
                 return step, reached
         sum_over_batch(
-            w, first, layers, starts, indices, values, labels, order[taken], activations, deltas,
-            gradient, slopes, ends, members, inks,
+            w, first, layers, starts, indices, values, labels, order[taken], z, rows, planes,
+            deltas, product, lines, gradient, slopes, ends, members, inks,
         )  # fmt: skip
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
-        begin = 0
-        for i in range(ends.size):
-            v = first_mean_square[i]
-            if begin == ends[i]:  # no ink here in the whole batch: no gradient
-                for k in range(v.size):
-                    v[k] *= keep
-                continue
-            for k in range(row.size):
-                row[k] = np.float32(0.0)
-            add_pixels(row, slopes, members, inks, begin, ends[i])
-            begin = ends[i]
-            rmsprop(first[i], v, row, scale, rate, keep, small)
+        for panel in range(slopes.shape[0]):  # one panel's slopes stay in the cache
+            columns = slice(panel * PANEL, min((panel + 1) * PANEL, layers[0, 1]))
+            begin = 0
+            for i in range(ends.size):
+                v = first_mean_square[i][columns]
+                if begin == ends[i]:  # no ink here in the whole batch: no gradient
+                    for k in range(v.size):
+                        v[k] *= keep
+                    continue
+                g = row[: v.size]
+                for k in range(g.size):
+                    g[k] = np.float32(0.0)
+                add_rows(g, slopes[panel], members, inks, begin, ends[i])
+                begin = ends[i]
+                rmsprop(first[i][columns], v, g, scale, rate, keep, small)
         rmsprop(w[later:], mean_square[later:], gradient[later:], scale, rate, keep, small)
         step += 1
 
@@ -330,121 +514,25 @@ def descend(
 
 
 @kernel
-def first_layer(weights, biases, starts, indices, values, members, row, tiles):
+def first_layer(weights, biases, starts, indices, values, members, rows, tiles):
     """Pre-activations of the first layer, in tiles, summed over the pixels in any order.
 
-    ``weights`` (n_in, h), ``biases`` (h,), ``members`` (T, TILE) samples of each tile, ``row``
-    (h,) workspace, ``tiles`` (T, h TILE).
+    ``weights`` (n_in, h), ``biases`` (h,), ``members`` (T, TILE) samples of each tile, ``rows``
+    (16, h) workspace, ``tiles`` (T, h TILE).
     """
     for tile in range(members.shape[0]):
         out = tiles[tile]
-        for n in range(TILE):
-            sample = members[tile, n]
-            for k in range(row.size):
-                row[k] = biases[k]
-            add_pixels(row, weights, indices, values, starts[sample], starts[sample + 1])
-            for k in range(row.size):
-                out[k * TILE + n] = row[k]
-
-
-# -- Sums over a layer's units, for a tile --------------------------------------------------------
-
-
-@careful_part
-def add_twenty(y, x, w, at, stride):
-    """Five outputs' rows y += w times four inputs' rows x; w[at + i stride + k] for input i."""
-    w00, w01, w02, w03, w04 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
-    at += stride
-    w10, w11, w12, w13, w14 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
-    at += stride
-    w20, w21, w22, w23, w24 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
-    at += stride
-    w30, w31, w32, w33, w34 = w[at], w[at + 1], w[at + 2], w[at + 3], w[at + 4]
-    for n in range(TILE):
-        x0 = x[n]
-        x1 = x[TILE + n]
-        x2 = x[2 * TILE + n]
-        x3 = x[3 * TILE + n]
-        y[n] = y[n] + w00 * x0 + w10 * x1 + w20 * x2 + w30 * x3
-        y[TILE + n] = y[TILE + n] + w01 * x0 + w11 * x1 + w21 * x2 + w31 * x3
-        y[2 * TILE + n] = y[2 * TILE + n] + w02 * x0 + w12 * x1 + w22 * x2 + w32 * x3
-        y[3 * TILE + n] = y[3 * TILE + n] + w03 * x0 + w13 * x1 + w23 * x2 + w33 * x3
-        y[4 * TILE + n] = y[4 * TILE + n] + w04 * x0 + w14 * x1 + w24 * x2 + w34 * x3
-
-
-@careful_part
-def add_four(y, x, w, at, stride):
-    """One output's row y += w times four inputs' rows x."""
-    w0, w1, w2, w3 = w[at], w[at + stride], w[at + 2 * stride], w[at + 3 * stride]
-    for n in range(TILE):
-        y[n] = y[n] + w0 * x[n] + w1 * x[TILE + n] + w2 * x[2 * TILE + n] + w3 * x[3 * TILE + n]
-
-
-@careful_part
-def add_block(y, x4, w, at, n_out):
-    """Rows y (n_out) += w times four inputs' rows."""
-    for k in range(0, n_out - n_out % 5, 5):
-        add_twenty(y[k * TILE : (k + 5) * TILE], x4, w, at + k, n_out)
-    for k in range(n_out - n_out % 5, n_out):
-        add_four(y[k * TILE : (k + 1) * TILE], x4, w, at + k, n_out)
-
-
-@careful_part
-def add_row(y, x, w, at, n_out):
-    """Rows y (n_out) += w times one input's row."""
-    for k in range(n_out):
-        row = y[k * TILE : (k + 1) * TILE]
-        v = w[at + k]
-        for n in range(TILE):
-            row[n] += v * x[n]
-
-
-@careful_part
-def add_first_products(y, z1, z2, s, x4, w, n_in, n_out):
-    """Rows y += wᵀ relu((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
-    for i in range(0, n_in, 4):
-        units = min(4, n_in - i)
-        a = z1[i * TILE : (i + units) * TILE]
-        b = z2[i * TILE : (i + units) * TILE]
-        for n in range(units * TILE):
-            z = (1.0 - s) * a[n] + s * b[n]
-            x4[n] = 0.0 if z < 0.0 else z
-        if units == 4:
-            add_block(y, x4, w, i * n_out, n_out)
-        else:
-            for j in range(units):
-                add_row(y, x4[j * TILE : (j + 1) * TILE], w, (i + j) * n_out, n_out)
-
-
-@careful_part
-def is_zero(x):
-    """Whether x is zero throughout."""
-    nonzero = 0
-    for n in range(x.size):
-        nonzero += 1 if x[n] != 0.0 else 0
-    return nonzero == 0
-
-
-@careful_part
-def add_products(y, x, w, n_in, n_out, sparse):
-    """Rows y (n_out) += wᵀ times rows x (n_in), for w (n_in n_out) row-major.
-
-    With `sparse`, rows of x that are zero throughout are passed over, four at a time.
-    """
-    for i in range(0, n_in - n_in % 4, 4):
-        x4 = x[i * TILE : (i + 4) * TILE]
-        if not sparse or not is_zero(x4):
-            add_block(y, x4, w, i * n_out, n_out)
-    for i in range(n_in - n_in % 4, n_in):
-        add_row(y, x[i * TILE : (i + 1) * TILE], w, i * n_out, n_out)
-
-
-@careful_part
-def fill(y, b, n_out):
-    """Row k of y = b[k]."""
-    for k in range(n_out):
-        for n in range(TILE):
-            y[k * TILE + n] = b[k]
+        for n in range(0, TILE, rows.shape[0]):
+            count = min(rows.shape[0], TILE - n)
+            for m in range(count):
+                sample = members[tile, n + m]
+                row = rows[m]
+                for k in range(row.size):
+                    row[k] = biases[k]
+                add_rows(row, weights, indices, values, starts[sample], starts[sample + 1])
+            for k in range(biases.size):  # a few at a time: they stay in the cache
+                for m in range(count):
+                    out[k * TILE + n + m] = rows[m, k]
 
 
 # -- The loss of a tile's samples -----------------------------------------------------------------
@@ -534,7 +622,7 @@ def gammas(
                 if layer == 1:
                     add_first_products(y, z1, z2, s, x, w, n_in, n_out)
                 else:
-                    add_products(y, x, w, n_in, n_out, False)
+                    add_products(y, x, w, n_out, 1, n_in, n_out, False)
                 if layer < layers.shape[0] - 1:
                     for n in range(n_out * TILE):
                         y[n] = 0.0 if y[n] < 0.0 else y[n]
@@ -634,17 +722,19 @@ def enclose(
                         out[j * TILE + n] = b
                 if k < degree:
                     w = starts[k, weights : weights + n_in * n_out]
-                    add_products(out, x[k], w, n_in, n_out, False)
+                    add_products(out, x[k], w, n_out, 1, n_in, n_out, False)
                 if k > 0:
                     w = ends[k, weights : weights + n_in * n_out]
-                    add_products(out, x[k - 1], w, n_in, n_out, False)
+                    add_products(out, x[k - 1], w, n_out, 1, n_in, n_out, False)
             out = y[degree + 1]
             for n in range(n_out * TILE):
                 out[n] = 0.0
             if layer == depth - 1:
-                add_products(out, x[degree], differences[label], n_in, n_out, True)
+                w = differences[label]
+                add_products(out, x[degree], w, n_out, 1, n_in, n_out, True)
                 continue
-            add_products(out, x[degree], sizes[weights : weights + n_in * n_out], n_in, n_out, True)
+            w = sizes[weights : weights + n_in * n_out]
+            add_products(out, x[degree], w, n_out, 1, n_in, n_out, True)
             for n in range(n_out * TILE):
                 lo = y[0, n]
                 hi = y[0, n]

@@ -1,0 +1,95 @@
+"""Sums in registers against the plain Python that says what they are."""
+
+import numpy as np
+import pytest
+from numba import njit
+from numba.core.errors import TypingError
+
+from nconvex import vectors
+from nconvex.jit import kernel
+from nconvex.vectors import add_rows
+
+
+@kernel
+def compiled(y, w, indices, values, first, last):
+    add_rows(y, w, indices, values, first, last)
+
+
+def case(h, columns, number, index=np.uint16, values=np.float32):
+    rng = np.random.default_rng(h)
+    return (
+        rng.normal(size=h).astype(number),
+        rng.normal(size=(37, columns)).astype(number),
+        rng.integers(0, 37, 50).astype(index),
+        rng.normal(size=50).astype(values),
+    )
+
+
+# All widths of a loop's columns, what is left over, and rows that are longer than the sum.
+@pytest.mark.parametrize("h", [1, 7, 8, 16, 31, 32, 64, 100, 128, 200, 256, 300])
+@pytest.mark.parametrize("longer", [0, 3])
+@pytest.mark.parametrize("number", [np.float32, np.float64])
+def test_they_are_the_sums_of_the_rows(h, longer, number):
+    y, w, indices, values = case(h, h + longer, number)
+    for first, last in ((0, 50), (3, 4), (13, 45)):
+        exact = y + values[first:last].astype(float) @ w[indices[first:last], :h].astype(float)
+        found, plain = y.copy(), y.copy()
+        compiled(found, w, indices, values, first, last)
+        add_rows(plain, w, indices, values, first, last)
+        tolerance = 50 * 10 * np.finfo(number).eps
+        np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(plain, exact, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("index", "values"),
+    [(np.uint8, np.float32), (np.int32, np.float64), (np.int64, np.float32)],
+)
+def test_any_integers_and_floats_serve(index, values):
+    y, w, indices, scales = case(40, 40, np.float64, index, values)
+    found = y.copy()
+    compiled(found, w, indices, scales, 0, 50)
+    np.testing.assert_allclose(found, y + scales.astype(float) @ w[indices], atol=1e-12)
+
+
+def test_no_rows_leave_the_sum_alone_and_neighbours_are_never_touched():
+    y, w, indices, values = case(45, 45, np.float32)
+    around = np.full(60, 7.0, dtype=np.float32)
+    inner = around[5:50]
+    inner[:] = y
+    compiled(inner, w, indices, values, 9, 9)
+    np.testing.assert_array_equal(inner, y)
+    compiled(inner, w, indices, values, 0, 50)
+    assert not np.array_equal(inner, y)
+    np.testing.assert_array_equal(around[:5], 7.0)
+    np.testing.assert_array_equal(around[50:], 7.0)
+
+
+def test_nan_comes_through():
+    y, w, indices, values = case(40, 40, np.float32)
+    w[indices[4], 21] = np.nan
+    compiled(y, w, indices, values, 0, 50)
+    assert np.flatnonzero(np.isnan(y)).tolist() == [21]
+
+
+def test_arrays_that_it_would_misread_are_refused():
+    y, w, indices, values = case(40, 40, np.float32)
+    with pytest.raises(TypingError, match="add_rows"):
+        compiled(y[::2], w, indices, values, 0, 50)
+    with pytest.raises(TypingError, match="add_rows"):
+        compiled(y, w.astype(np.float64), indices, values, 0, 50)
+
+
+@pytest.mark.parametrize("most", [1, 4, 8])
+def test_the_number_of_registers_changes_nothing(most, monkeypatch):
+    monkeypatch.setattr(vectors, "_most_vectors", lambda: most)
+
+    @njit
+    def anew(y, w, indices, values, first, last):
+        add_rows(y, w, indices, values, first, last)
+
+    y, w, indices, values = case(300, 300, np.float32)
+    found = y.copy()
+    compiled(found, w, indices, values, 0, 50)
+    anew(y, w, indices, values, 0, 50)
+    np.testing.assert_allclose(found, y, atol=1e-4)
