@@ -25,21 +25,24 @@ import csv
 import io
 import itertools
 import math
+import multiprocessing
 import os
 import platform
 import random
+import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
     Future,
+    ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -487,12 +490,11 @@ def run(
         keep: Whether the beads are wanted.
         alive: Called between descents; may raise to stop.
     """
+    alive = _go_on if alive is None else alive
     problem = what.problem(seed)
     trainings = []
     for end in (1, 2):
-        trainings.append(_trained(what, problem, child(seed, end)))
-        if alive is not None:
-            alive()
+        trainings.append(_trained(what, problem, child(seed, end), alive))
         if trainings[-1].status is not TrainingStatus.TRAINED:
             break
     trained = all(training.status is TrainingStatus.TRAINED for training in trainings)
@@ -624,6 +626,46 @@ def _on_executor(jobs: Iterable[Job], executor: Executor) -> Generator[Result, N
             future.cancel()
 
 
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
+    """Open a pool of processes for `survey`, which Ctrl-C ends after the descents under way.
+
+    Raises:
+        NconvexError: There is not one worker at least.
+    """
+    require_integer("workers", workers, 1)
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(workers, context, _begin, (stop,)) as pool:
+        # Ctrl-C reaches a whole group of processes, but is the first one's business. A worker
+        # must leave it alone from its first moment, so all are started while it is ignored.
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            wait([pool.submit(_go_on) for _ in range(workers)])
+        finally:
+            signal.signal(signal.SIGINT, heard)
+        try:
+            yield pool
+        finally:
+            stop.set()
+
+
+def _begin(stop: Any) -> None:
+    """Begin a worker process, which is told when to stop."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+#: In a process of `processes`: set when it should stop.
+_stop: Any = None
+
+
+def _go_on(*_: object) -> None:
+    if _stop is not None and _stop.is_set():
+        raise CancelledError
+
+
 class _Memory:
     """A store that forgets."""
 
@@ -665,20 +707,23 @@ def _steepest(problem: Problem, string: String) -> float:
     )
 
 
-def _trained(what: Setting, problem: Problem, seed: tuple[int, ...]) -> Training:
+def _trained(
+    what: Setting, problem: Problem, seed: tuple[int, ...], alive: Callable[..., None]
+) -> Training:
     """Train an end, or remember it: settings that differ in the search alone share their ends.
 
     Those that differ in L₀ as well share their starts; see `_Starts`. Two threads may train the
     same one side by side; it is the same to the last bit.
     """
     if what.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
+        alive()
         return train(problem, what.L0, seed)
     alike = replace(
         what, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain", bead_rmsprop=None
     )
     if (known := _ends.get((alike, seed))) is not None:
         return known
-    training = train(_Starts(problem, (replace(alike, L0=1.0), seed)), what.L0, seed)
+    training = train(_Starts(problem, (replace(alike, L0=1.0), seed), alive), what.L0, seed)
     _remember(_ends, (alike, seed), training, REMEMBERED)
     return training
 
@@ -690,12 +735,18 @@ class _Starts:
     spend it above every lower one, on the same way.
     """
 
-    def __init__(self, problem: Problem, end: tuple[Setting, tuple[int, ...]]):
-        self._problem, self._end = problem, end
+    def __init__(
+        self,
+        problem: Problem,
+        end: tuple[Setting, tuple[int, ...]],
+        alive: Callable[..., None],
+    ):
+        self._problem, self._end, self._alive = problem, end, alive
         self.initial, self.loss, self.gamma = problem.initial, problem.loss, problem.gamma
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Descend as the problem does, or remember that it is in vain."""
+        self._alive()
         key = (*self._end, theta.tobytes())
         highest, failed = _failed.get(key, (-math.inf, None))
         if failed is not None and target <= highest:

@@ -82,7 +82,7 @@ def test_a_start_in_vain_is_not_tried_again_for_a_lower_threshold(monkeypatch):
         problem = what.problem((3, 0))
         expected = nc.train(problem, L0, (3, 0, 1))
         tried.clear()
-        found = pairs._trained(what, problem, (3, 0, 1))
+        found = pairs._trained(what, problem, (3, 0, 1), lambda: None)
         np.testing.assert_array_equal(found.theta, expected.theta)
         assert (found.loss, found.steps) == (expected.loss, expected.steps)
         assert (found.starts, found.status) == (expected.starts, expected.status)
@@ -101,6 +101,19 @@ def test_two_threads_and_two_processes_give_the_same_records(one_thread, tmp_pat
     with ProcessPoolExecutor(2, mp_context=context) as executor:
         processes = nc.survey(SETTINGS, PAIRS, 3, executor=executor)
     assert processes.records.tobytes() == one_thread.records.tobytes()
+
+
+def test_processes_from_the_command_line(one_thread, tmp_path):
+    path = tmp_path / "s"
+
+    def stop(done, total, record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nc.survey(SETTINGS, PAIRS, 3, path, workers=1, progress=stop)
+    assert main(["resume", str(path), "--processes", "--workers", "2"]) == 0
+    assert pairs.load(path).records.tobytes() == one_thread.records.tobytes()
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's own, when its worker is killed
@@ -404,7 +417,9 @@ def test_from_start_to_figure(tmp_path, monkeypatch, capsys):
         (["run", "--L0", "-1", "--pairs", "1"], "L0 must be a positive finite number, not -1.0"),
         (["run", "--preset", "alpha", "--L0", "1"], "drop the other options"),
         (["run", "--workers", "0"], "workers must be an integer of at least 1, not 0"),
+        (["run", "--workers", "0", "--processes"], "workers must be an integer of at least 1"),
         (["run", "--hidden", "4-x"], "invalid"),
+        (["run", "--dask", "tcp://127.0.0.1:9", "--processes"], "drop --workers and --processes"),
         (["run", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "drop --workers"),
         (["run", "--keep-strings"], "strings are kept in a store"),
         (["status", "none"], "none does not exist"),
@@ -427,19 +442,20 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, argv,
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
+@pytest.mark.parametrize("workers", [[], ["--processes", "--workers", "2"]])
+def test_ctrl_c_keeps_what_is_finished(tmp_path, workers):
     path = tmp_path / "s"
     run = subprocess.Popen(
         [sys.executable, "-m", "nconvex.survey", "run", "--L0", "1e-3", "1e-4", "--pairs", "5000",
-         "--store", str(path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+         "--store", str(path), *workers],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     for line in run.stderr:
         if "pairs" in line:
             break
     time.sleep(0.3)
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    _, err = run.communicate(timeout=60)  # which ends with the last process that holds the pipe
     assert run.returncode == 130
     assert "Traceback" not in err
     assert f"resume {path}" in err
