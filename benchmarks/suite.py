@@ -287,16 +287,16 @@ def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
         return problem.loss(a)
 
     suite.row("MNIST test loss in float64 (peers in float32)", forgetful, digits.loss(a), 1)
-    w = problem._transposed(a).astype(np.float32)
+    w = problem._blocks(a)
     work = problem._descent_work(np.empty_like(w), 128)
     one, row = np.zeros((1, 128), dtype=np.int64), np.empty(wide.PANEL, dtype=np.float32)
     tests = np.arange(len(problem.X_test))
+    first = problem._first(w)
 
     def look() -> tuple[int, float]:  # the first thing that a descent does; any loss will do here
-        return wide.descend(  # type: ignore[no-any-return]
-            w, problem._first(w), w, problem._first(w), problem._layers, False, 1e9,
-            *problem._examples, *problem._questions, one, tests, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 1,
-            *work, row,
+        return wide.sparse_descend(  # type: ignore[no-any-return]
+            w, first, w, first, problem._descending, False, 1e9, *problem._examples,
+            *problem._looks, one, tests, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 1, *work, row,
         )  # fmt: skip
 
     suite.row("MNIST test loss in float32, as a descent looks at it", look, digits.loss(a), 5)

@@ -38,6 +38,10 @@ REMEMBERED = 12
 #: Multiply-adds after which a kernel returns to Python, so that Ctrl-C is heard within a second.
 WORK_BETWEEN_SIGNALS = 5e9
 
+#: Share of inputs that are not zero from which on descents multiply whole inputs: a batch takes the
+#: same time either way there, see `benchmarks/dense.py`.
+DENSE = 0.35
+
 #: Relative difference of the float32 metric that stops a descent and the float64 one that decides.
 FLOAT32_ROUNDING = 1e-6
 
@@ -93,8 +97,12 @@ class Classification(Problem):
         self.batch = min(batch, len(self.X))
         self._layers = model.layers
         self._n_parameters = model.n_parameters
-        self._examples = (*_sparse(self.X), self.labels)
-        self._questions = (*_sparse(self.X_test), self.labels_test)
+        self._questions = _sparse(self.X_test)
+        self._dense = np.count_nonzero(self.X) > DENSE * self.X.size
+        self._examples = ((self.X,) if self._dense else _sparse(self.X)) + (self.labels,)
+        looks = (self.X_test,) if self._dense else self._questions
+        self._looks = (*looks, self.labels_test)
+        self._descending = _blocked(model)
         self._largest = np.abs(self.X_test).max(axis=0).astype(np.float64)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
         self._memory: OrderedDict[bytes, np.ndarray] = OrderedDict()
@@ -103,7 +111,7 @@ class Classification(Problem):
     @property
     def first_kernel(self) -> Any:
         """The kernel that training needs first, for `jit.is_compiled`."""
-        return wide.descend
+        return wide.dense_descend if self._dense else wide.sparse_descend
 
     def loss(self, theta: np.ndarray) -> float:
         """The metric on the test set, for θ (P,)."""
@@ -119,18 +127,19 @@ class Classification(Problem):
 
     def _gradient_of(self, theta: np.ndarray, samples: np.ndarray) -> tuple[float, np.ndarray]:
         theta = require_theta("theta", theta, self._n_parameters)
-        w = self._transposed(theta).astype(np.float32)
+        w = self._blocks(theta)
         gradient = np.empty_like(w)
-        loss = wide.gradient_of(
+        kernel = wide.dense_gradient if self._dense else wide.sparse_gradient
+        loss = kernel(
             w,
             self._first(w),
-            self._layers,
+            self._descending,
             *self._examples,
             samples,
             *self._descent_work(gradient, len(samples)),
             self._first(gradient),
         )
-        return float(loss), self._restored(gradient.astype(np.float64))
+        return float(loss), self._restored(gradient)
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run minibatch RMSProp until the test metric is at most `target`; see `RMSProp`.
@@ -140,10 +149,16 @@ class Classification(Problem):
         """
         settings = self.rmsprop
         theta = require_theta("theta", theta, self._n_parameters)
-        w = self._transposed(theta).astype(np.float32)
+        w = self._blocks(theta)
         mean_square = np.zeros_like(w)
-        work = self._descent_work(np.empty_like(w), self.batch)
-        row = np.empty(wide.PANEL, dtype=np.float32)
+        gradient = np.empty_like(w)
+        work = self._descent_work(gradient, self.batch)
+        state: tuple[np.ndarray, ...] = (w, self._first(w), mean_square)
+        if self._dense:
+            work += (self._first(gradient),)
+        else:
+            state += (self._first(mean_square),)
+            work += (np.empty(wide.PANEL, dtype=np.float32),)
         tests = np.arange(len(self.X_test))
         look = float(len(self.X_test)) * self._n_parameters
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
@@ -153,16 +168,13 @@ class Classification(Problem):
             if taken == len(order):
                 order, taken = self._batches(rng), 0
             before = step
-            step, reached = wide.descend(
-                w,
-                self._first(w),
-                mean_square,
-                self._first(mean_square),
-                self._layers,
+            step, reached = self.first_kernel(
+                *state,
+                self._descending,
                 self.metric == "error",
                 wanted,
                 *self._examples,
-                *self._questions,
+                *self._looks,
                 order[taken : taken + chunk],
                 tests,
                 settings.learning_rate,
@@ -173,12 +185,11 @@ class Classification(Problem):
                 step,
                 settings.budget,
                 *work,
-                row,
             )
             taken += step - before
             if reached > wanted and step < settings.budget:
                 continue  # the batches ran out, or it is only time to hear Ctrl-C
-            found = self._restored(w.astype(np.float64))
+            found = self._restored(w)
             if not np.isfinite(found).all():
                 return Descent(theta.copy(), np.inf, int(step), DescentStatus.DIVERGED)
             loss = self.loss(found)
@@ -221,7 +232,7 @@ class Classification(Problem):
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         tiles = np.empty((len(self._members), W.shape[1] * wide.TILE))
-        wide.first_layer(W, b, *self._questions[:3], self._members, np.empty((16, b.size)), tiles)
+        wide.first_layer(W, b, *self._questions, self._members, np.empty((16, b.size)), tiles)
         with self._lock:
             self._memory[key] = tiles
             while len(self._memory) > REMEMBERED:
@@ -259,46 +270,66 @@ class Classification(Problem):
         return losses, wrong
 
     def _first(self, w: np.ndarray) -> np.ndarray:
-        """The first layer's weights, (n_in, h), as a view of a flat vector."""
-        n_in, h = self.model.sizes[:2]
-        return w[: n_in * h].reshape(n_in, h)
+        """The first layer's weights, (blocks, n_in, TILE), as a view of a descent's vector."""
+        n_in = self.model.sizes[0]
+        return w[: self._descending[0, 3]].reshape(-1, n_in, wide.TILE)
 
     def _descent_work(self, gradient: np.ndarray, batch: int) -> tuple[np.ndarray, ...]:
-        """Make the workspaces of `wide.descend` and `wide.gradient_of`, around a gradient."""
+        """Make the workspaces of `wide`'s descents and gradients, around a gradient."""
         n_in, h = self.model.sizes[:2]
-        tiles = [wide.whole_tiles.py_func(units) for units in self.model.sizes[1:]]
-        starts = self._examples[0]
-        pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
-        return (
-            np.zeros(h, dtype=np.float32),
-            np.zeros(max(tiles) * wide.TILE, dtype=np.float32),
+        tiles = [_whole_tiles(units) for units in self.model.sizes[1:]]
+        common = (
+            np.zeros(tiles[0] * wide.TILE, dtype=np.float32),
             np.zeros(sum(tiles) * wide.TILE, dtype=np.float32),
             np.zeros((3, max(tiles) * wide.TILE), dtype=np.float32),
             np.zeros(max(tiles) * wide.TILE, dtype=np.float32),
             np.zeros((3, wide.TILE)),
             gradient,
+        )
+        if self._dense:
+            inputs = np.zeros(wide.TILE * n_in, dtype=np.float32)
+            slopes = np.zeros((tiles[0] // wide.TILE, wide.TILE, wide.TILE), dtype=np.float32)
+            return (inputs, *common, slopes)
+        starts = self._examples[0]
+        pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
+        return (
+            *common,
             np.zeros((-(-h // wide.PANEL), batch, wide.PANEL), dtype=np.float32),
             np.empty(n_in, dtype=np.int64),
             np.empty(pixels, dtype=np.min_scalar_type(batch - 1)),
             np.empty(pixels, dtype=np.float32),
         )
 
-    def _transposed(self, theta: np.ndarray) -> np.ndarray:
-        """θ with every layer but the first transposed, as `wide.descend` wants it."""
-        result = theta.copy()
-        for (source, _), (target, _) in list(
-            zip(self.model.unpack(theta), self.model.unpack(result), strict=True)
-        )[1:]:
-            target.reshape(source.shape[::-1])[:] = source.T
-        return result
+    def _blocks(self, theta: np.ndarray) -> np.ndarray:
+        """θ as a descent's vector, in float32; see `wide`."""
+        end = self._descending[-1, 3] + self._descending[-1, 1]
+        w = np.zeros(end, dtype=np.float32)
+        for (W, b), (source, offset) in self._pieces(theta, w):
+            W[:], b[:] = source, offset
+        return w
 
     def _restored(self, w: np.ndarray) -> np.ndarray:
-        result = w.copy()
-        for (source, _), (target, _) in list(
-            zip(self.model.unpack(w), self.model.unpack(result), strict=True)
-        )[1:]:
-            target[:] = source.reshape(target.shape[::-1]).T
-        return result
+        """Θ of a descent's vector, in float64."""
+        theta = np.empty(self._n_parameters)
+        for (W, b), (target, offset) in self._pieces(theta, w):
+            target[:], offset[:] = W, b
+        return theta
+
+    def _pieces(self, theta: np.ndarray, w: np.ndarray) -> Any:
+        """Weights and biases, layer by layer, as views of a descent's vector and of θ."""
+        for layer, (W, b) in enumerate(self.model.unpack(theta)):
+            assert b is not None
+            n_in, n_out, weights, biases = self._descending[layer, :4]
+            if layer == 0:
+                blocks = self._first(w)
+                for block in range(len(blocks)):
+                    columns = slice(block * wide.TILE, (block + 1) * wide.TILE)
+                    units = len(b[columns])
+                    offset = w[biases + block * wide.TILE :][:units]
+                    yield (blocks[block, :, :units], offset), (W[:, columns], b[columns])
+            else:
+                transposed = w[weights : weights + n_in * n_out].reshape(n_out, n_in)
+                yield (transposed.T, w[biases : biases + n_out]), (W, b)
 
 
 class ClassifierEnclosure:
@@ -396,6 +427,19 @@ def _checked(
             f"{model.sizes[-1] - 1}"
         )
     return X, labels.astype(np.int64)
+
+
+def _whole_tiles(units: int) -> int:
+    return -(-units // wide.TILE) * wide.TILE
+
+
+def _blocked(model: MLP) -> np.ndarray:
+    """The table of layers of a descent's vector, whose first layer stands in whole tiles."""
+    layers = model.layers.copy()
+    grown = (_whole_tiles(model.sizes[1]) - model.sizes[1]) * model.sizes[0]
+    layers[0, 3] += grown
+    layers[1:, 2:4] += grown
+    return layers
 
 
 def _sparse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -364,7 +364,9 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 def _announced(
     progress: cli.Progress, settings: Sequence[Setting]
 ) -> Callable[[int, int, np.ndarray], None]:
-    needed = {wide.descend if setting.task == "mnist" else kernels.rmsprop for setting in settings}
+    needed = {
+        wide.sparse_descend if setting.task == "mnist" else kernels.rmsprop for setting in settings
+    }
     if not all(is_compiled(kernel) for kernel in needed):
         progress.line("compiling the kernels, about 10 seconds (kept for later runs)")
     return _Line(progress)

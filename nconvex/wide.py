@@ -2,15 +2,17 @@
 
 Handwritten digits are four fifths paper, so inputs are kept sparse: of sample n the pixels
 ``indices[starts[n] : starts[n + 1]]`` have the ``values`` there, and a first layer is a sum of the
-weights' rows of those pixels only, forward and backward.
+weights' rows of those pixels only, forward and backward. Descents on inputs that are mostly not
+zero multiply them whole.
 
 *The first layer is linear in t.* Its pre-activations at Θ(t) are Z(t) = (1 - t) Z(θ₁) + t Z(θ₂),
 whatever the depth. They are computed once for each model, in float64, and γ at any t costs the
 later, much smaller layers only.
 
-Training works in float32 on one flat vector in which every layer but the first lies transposed
-(``w[offset + k n_in + i]``): a unit's incoming weights are contiguous, and forward and backward
-pass are sums over contiguous rows both. Losses that decide anything are float64.
+Training works in float32 on one flat vector in which the first layer's weights stand in blocks of
+TILE units, (blocks, n_in, TILE), filled up with zeros, and every other layer lies transposed
+(``w[offset + k n_in + i]``), so that all sums are over contiguous rows. Losses that decide anything
+are float64.
 
 For γ and its bounds samples are **sorted by label and laid out in tiles** of TILE, units-major: a
 tile of all h units is one flat vector, unit j in ``[j TILE, (j + 1) TILE)``. Tiles hold one label
@@ -155,6 +157,25 @@ def add_products(y, x, w, step_in, step_out, n_in, n_out, sparse):
 
 
 @careful_part
+def add_all_products(y, x, w, step_in, step_out, n_in, n_out):
+    """As `add_products`, five outputs at a time: for rows that do not fit the cache together."""
+    for k in range(0, n_out, 5):
+        outputs = min(5, n_out - k)
+        rows = y[k * TILE : (k + outputs) * TILE]
+        for i in range(0, n_in - n_in % 4, 4):
+            at = k * step_out + i * step_in
+            x4 = x[i * TILE : (i + 4) * TILE]
+            if outputs == 5:
+                add_twenty(rows, x4, w, at, step_in, step_out)
+            else:
+                for j in range(outputs):
+                    add_four(rows[j * TILE : (j + 1) * TILE], x4, w, at + j * step_out, step_in)
+        for i in range(n_in - n_in % 4, n_in):
+            at = k * step_out + i * step_in
+            add_row(rows, x[i * TILE : (i + 1) * TILE], w, at, step_out, outputs)
+
+
+@careful_part
 def fill(y, b, n_out):
     """Row k of y = b[k]."""
     for k in range(n_out):
@@ -196,27 +217,52 @@ def rectify(x):
 
 
 @part
-def forward(w, first, layers, starts, indices, values, samples, z, rows, planes):
-    """Run at most TILE samples through the network; returns where in `planes` logits begin.
-
-    ``planes`` holds every layer's activations, units-major, each in whole tiles; ``rows`` those of
-    the first layer the other way round, TILE units a tile. ``z`` (h,) is a workspace.
-    """
+def sparse_first(w, first, layers, starts, indices, values, samples, rows):
+    """The first layer's activations of at most TILE samples, each the sum of its pixels' rows."""
     h = layers[0, 1]
     biases = layers[0, 3]
     for n in range(samples.size):
         sample = samples[n]
-        for k in range(h):
-            z[k] = w[biases + k]
-        add_rows(z, first, indices, values, starts[sample], starts[sample + 1])
-        rectify(z)
-        for block in range(0, h, TILE):
-            row = rows[(block + n) * TILE : (block + n + 1) * TILE]
-            for k in range(min(TILE, h - block)):
-                row[k] = z[block + k]
+        for block in range(first.shape[0]):
+            row = (block * TILE + n) * TILE
+            z = rows[row : row + min(TILE, h - block * TILE)]
+            for k in range(z.size):
+                z[k] = w[biases + block * TILE + k]
+            add_rows(z, first[block], indices, values, starts[sample], starts[sample + 1])
+            rectify(z)
+
+
+@part
+def dense_first(w, first, layers, X, samples, inputs, rows):
+    """The same for inputs that are mostly not zero, which are copied to ``inputs`` (TILE n_in,)."""
+    n_in, h = layers[0, 0], layers[0, 1]
+    biases = layers[0, 3]
+    for n in range(samples.size):
+        x = X[samples[n]]
+        for i in range(n_in):
+            inputs[n * n_in + i] = x[i]
+    for block in range(first.shape[0]):
+        tile = rows[block * TILE * TILE : (block + 1) * TILE * TILE]
+        for n in range(samples.size):
+            for k in range(TILE):
+                tile[n * TILE + k] = np.float32(0.0)
+            for k in range(min(TILE, h - block * TILE)):
+                tile[n * TILE + k] = w[biases + block * TILE + k]
+        add_all_products(tile, first[block].reshape(-1), inputs, 1, n_in, n_in, samples.size)
+        rectify(tile[: samples.size * TILE])
+
+
+@part
+def later_layers(w, layers, width, rows, planes):
+    """Run `width` samples through the later layers; returns where in `planes` logits begin.
+
+    ``planes`` holds every layer's activations, units-major, each in whole tiles; ``rows`` those of
+    the first layer the other way round, TILE units a tile.
+    """
+    h = layers[0, 1]
     for block in range(0, h, TILE):
         units = min(TILE, h - block)
-        transpose(rows[block * TILE :], planes[block * TILE :], samples.size, units, TILE)
+        transpose(rows[block * TILE :], planes[block * TILE :], width, units, TILE)
     begin = 0
     for layer in range(1, layers.shape[0]):
         n_in, n_out = layers[layer, 0], layers[layer, 1]
@@ -300,7 +346,7 @@ def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, 
     deltas[0] holds dL/dlogits on entry. With d = dL/dz: dL/dW_ik = sum_n d_kn a_in,
     dL/db_k = sum_n d_kn, dL/da_in = sum_k W_ik d_kn, relu' = [a > 0].
 
-    ``slopes`` (panels, batch, PANEL), of which the tile's samples begin at ``at``.
+    ``slopes`` (panels, batch, units of a panel), of which the tile's samples begin at ``at``.
     """
     above = 0
     begin = logits
@@ -337,11 +383,11 @@ def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, 
     h = layers[0, 1]
     d = deltas[above]
     sum_rows(gradient[layers[0, 3] : layers[0, 3] + h], d, width)
-    for panel in range(slopes.shape[0]):
-        units = min(PANEL, h - panel * PANEL)
-        source = d[panel * PANEL * TILE :]
-        target = slopes[panel].reshape(-1)[at * PANEL :]
-        transpose(source, target, units, width, PANEL)
+    panels, _, size = slopes.shape
+    for panel in range(panels):
+        units = min(size, h - panel * size)
+        target = slopes[panel].reshape(-1)[at * size :]
+        transpose(d[panel * size * TILE :], target, units, width, size)
 
 
 @part
@@ -370,9 +416,22 @@ def sort_by_pixel(starts, indices, values, batch, ends, members, inks):
 
 
 @part
-def sum_over_batch(
-    w, first, layers, starts, indices, values, labels, batch, z, rows, planes, deltas, product,
-    lines, gradient, slopes, ends, members, inks,
+def panel_of(x, panel):
+    """A panel's columns of x (blocks, n_in, TILE): its block, and where they begin."""
+    return x[panel * PANEL // TILE], panel * PANEL % TILE
+
+
+@part
+def clear(x):
+    """x = 0."""
+    for p in range(x.size):
+        x[p] = np.float32(0.0)
+
+
+@part
+def sparse_sums(
+    w, first, layers, starts, indices, values, labels, batch, rows, planes, deltas, product, lines,
+    gradient, slopes, ends, members, inks,
 ):  # fmt: skip
     """Sum a batch's losses, and its gradients but for the first layer's weights.
 
@@ -380,12 +439,12 @@ def sum_over_batch(
     `sort_by_pixel`.
     """
     classes = layers[-1, 1]
-    for p in range(layers[0, 3], gradient.size):
-        gradient[p] = np.float32(0.0)
+    clear(gradient[layers[0, 3] :])
     total = 0.0
     for at in range(0, batch.size, TILE):
         samples = batch[at : at + TILE]
-        begin = forward(w, first, layers, starts, indices, values, samples, z, rows, planes)
+        sparse_first(w, first, layers, starts, indices, values, samples, rows)
+        begin = later_layers(w, layers, samples.size, rows, planes)
         logits = planes[begin : begin + classes * TILE]
         total += cross_entropies(logits, classes, labels, samples, lines, deltas[0])
         backward(
@@ -395,28 +454,68 @@ def sum_over_batch(
     return total
 
 
+@part
+def dense_sums(
+    w, first, layers, X, labels, batch, inputs, rows, planes, deltas, product, lines, gradient,
+    first_gradient, slopes,
+):  # fmt: skip
+    """Sum a batch's losses, and its gradients."""
+    n_in = layers[0, 0]
+    classes = layers[-1, 1]
+    clear(gradient)
+    total = 0.0
+    for at in range(0, batch.size, TILE):
+        samples = batch[at : at + TILE]
+        dense_first(w, first, layers, X, samples, inputs, rows)
+        begin = later_layers(w, layers, samples.size, rows, planes)
+        logits = planes[begin : begin + classes * TILE]
+        total += cross_entropies(logits, classes, labels, samples, lines, deltas[0])
+        backward(w, layers, rows, planes, begin, samples.size, deltas, product, gradient, slopes, 0)
+        for block in range(first.shape[0]):
+            add_all_products(
+                first_gradient[block].reshape(-1), slopes[block].reshape(-1), inputs, n_in, 1,
+                samples.size, n_in,
+            )  # fmt: skip
+    return total
+
+
 @kernel
-def gradient_of(
-    w, first, layers, starts, indices, values, labels, batch, z, rows, planes, deltas, product,
-    lines, gradient, slopes, ends, members, inks, first_gradient,
+def sparse_gradient(
+    w, first, layers, starts, indices, values, labels, batch, rows, planes, deltas, product, lines,
+    gradient, slopes, ends, members, inks, first_gradient,
 ):  # fmt: skip
     """The mean loss of a batch of samples, with its gradient in `gradient`.
 
-    ``first``, ``first_gradient`` (n_in, h): views of the first layer's weights in ``w`` and of
-    their derivatives in ``gradient``. The other workspaces are those of `descend`.
+    ``first``, ``first_gradient`` (blocks, n_in, TILE): views of the first layer's weights in ``w``
+    and of their derivatives in ``gradient``. The other workspaces are those of `sparse_descend`.
     """
-    total = sum_over_batch(
-        w, first, layers, starts, indices, values, labels, batch, z, rows, planes, deltas, product,
+    total = sparse_sums(
+        w, first, layers, starts, indices, values, labels, batch, rows, planes, deltas, product,
         lines, gradient, slopes, ends, members, inks,
     )  # fmt: skip
     for panel in range(slopes.shape[0]):
+        block, column = panel_of(first_gradient, panel)
         begin = 0
         for i in range(ends.size):
-            row = first_gradient[i][panel * PANEL : (panel + 1) * PANEL]
-            for k in range(row.size):
-                row[k] = np.float32(0.0)
+            row = block[i][column : column + PANEL]
+            clear(row)
             add_rows(row, slopes[panel], members, inks, begin, ends[i])
             begin = ends[i]
+    for p in range(gradient.size):
+        gradient[p] /= np.float32(batch.size)
+    return total / batch.size
+
+
+@kernel
+def dense_gradient(
+    w, first, layers, X, labels, batch, inputs, rows, planes, deltas, product, lines, gradient,
+    slopes, first_gradient,
+):  # fmt: skip
+    """As `sparse_gradient`, for inputs X (N, n_in) that are mostly not zero."""
+    total = dense_sums(
+        w, first, layers, X, labels, batch, inputs, rows, planes, deltas, product, lines, gradient,
+        first_gradient, slopes,
+    )  # fmt: skip
     for p in range(gradient.size):
         gradient[p] /= np.float32(batch.size)
     return total / batch.size
@@ -433,13 +532,21 @@ def rmsprop(w, mean_square, gradient, scale, rate, decay, epsilon):
         w[p] -= rate * g / (math.sqrt(v) + epsilon)
 
 
+@part
+def metric(logits, classes, count_errors, labels, samples, lines, slope):
+    """The sum of a tile's samples' cross-entropies, or of their errors."""
+    if count_errors:
+        return errors(logits, classes, labels, samples)
+    return cross_entropies(logits, classes, labels, samples, lines, slope)
+
+
 @kernel
-def descend(
+def sparse_descend(
     w, first, mean_square, first_mean_square, layers, count_errors, target,
     starts, indices, values, labels,
     test_starts, test_indices, test_values, test_labels,
     order, tests, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
-    z, rows, planes, deltas, product, lines, gradient, slopes, ends, members, inks, row,
+    rows, planes, deltas, product, lines, gradient, slopes, ends, members, inks, row,
 ):  # fmt: skip
     """RMSProp on minibatches; returns the steps done and the test metric.
 
@@ -453,10 +560,10 @@ def descend(
     the test set, is looked at every `check_every` steps. A pixel's weights are updated as soon as
     their gradient is known, which is never stored: ``row`` (PANEL,) holds it.
 
-    Workspaces: ``z`` (h,); ``rows`` (widest hidden layer TILE,), ``planes`` (all layers TILE,) and
-    ``deltas`` (3, widest layer TILE), with units in whole tiles; ``product`` (widest TILE,);
-    ``lines`` (3, TILE) in float64; ``slopes`` (panels, batch, PANEL), ``ends`` (n_in,), ``members``
-    and ``inks`` (pixels of the batch,). ``tests`` is 0, 1, ... for each test sample.
+    Workspaces: ``rows`` (h TILE,), ``planes`` (all layers TILE,) and ``deltas`` (3, widest layer
+    TILE), with units in whole tiles; ``product`` (widest TILE,); ``lines`` (3, TILE) in float64;
+    ``slopes`` (panels, batch, PANEL), ``ends`` (n_in,), ``members`` and ``inks`` (pixels of the
+    batch,). ``tests`` is 0, 1, ... for each test sample.
     """
     classes = layers[-1, 1]
     later = layers[0, 3]
@@ -466,47 +573,85 @@ def descend(
     taken = 0
     while True:
         if taken == order.shape[0] or step == last_step:
-            return step, math.inf  # float64 will judge the last step
+            return step, math.inf
         if step % check_every == 0:
             reached = 0.0
             for at in range(0, tests.size, TILE):
                 samples = tests[at : at + TILE]
-                begin = forward(
-                    w, first, layers, test_starts, test_indices, test_values, samples, z, rows,
-                    planes,
-                )  # fmt: skip
+                sparse_first(
+                    w, first, layers, test_starts, test_indices, test_values, samples, rows
+                )
+                begin = later_layers(w, layers, samples.size, rows, planes)
                 logits = planes[begin : begin + classes * TILE]
-                if count_errors:
-                    reached += errors(logits, classes, test_labels, samples)
-                else:
-                    reached += cross_entropies(
-                        logits, classes, test_labels, samples, lines, deltas[0]
-                    )
+                reached += metric(
+                    logits, classes, count_errors, test_labels, samples, lines, deltas[0]
+                )
             reached /= tests.size
             if not (target < reached < math.inf):
                 return step, reached
-        sum_over_batch(
-            w, first, layers, starts, indices, values, labels, order[taken], z, rows, planes,
-            deltas, product, lines, gradient, slopes, ends, members, inks,
+        sparse_sums(
+            w, first, layers, starts, indices, values, labels, order[taken], rows, planes, deltas,
+            product, lines, gradient, slopes, ends, members, inks,
         )  # fmt: skip
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
         for panel in range(slopes.shape[0]):  # one panel's slopes stay in the cache
-            columns = slice(panel * PANEL, min((panel + 1) * PANEL, layers[0, 1]))
+            weights, column = panel_of(first, panel)
+            mean_squares, _ = panel_of(first_mean_square, panel)
+            columns = slice(column, column + min(PANEL, layers[0, 1] - panel * PANEL))
             begin = 0
             for i in range(ends.size):
-                v = first_mean_square[i][columns]
+                v = mean_squares[i][columns]
                 if begin == ends[i]:  # no ink here in the whole batch: no gradient
                     for k in range(v.size):
                         v[k] *= keep
                     continue
                 g = row[: v.size]
-                for k in range(g.size):
-                    g[k] = np.float32(0.0)
+                clear(g)
                 add_rows(g, slopes[panel], members, inks, begin, ends[i])
                 begin = ends[i]
-                rmsprop(first[i][columns], v, g, scale, rate, keep, small)
+                rmsprop(weights[i][columns], v, g, scale, rate, keep, small)
         rmsprop(w[later:], mean_square[later:], gradient[later:], scale, rate, keep, small)
+        step += 1
+
+
+@kernel
+def dense_descend(
+    w, first, mean_square, layers, count_errors, target, X, labels, X_test, test_labels,
+    order, tests, learning_rate, shrink, decay, epsilon, check_every, step, last_step,
+    inputs, rows, planes, deltas, product, lines, gradient, slopes, first_gradient,
+):  # fmt: skip
+    """As `sparse_descend`, for inputs that are mostly not zero.
+
+    ``inputs`` (TILE n_in,), ``slopes`` (blocks, TILE, TILE) and ``first_gradient``, a view of
+    ``gradient``, are workspaces; the others are those of `sparse_descend`.
+    """
+    classes = layers[-1, 1]
+    scale = np.float32(1.0 / order.shape[1])
+    taken = 0
+    while True:
+        if taken == order.shape[0] or step == last_step:
+            return step, math.inf
+        if step % check_every == 0:
+            reached = 0.0
+            for at in range(0, tests.size, TILE):
+                samples = tests[at : at + TILE]
+                dense_first(w, first, layers, X_test, samples, inputs, rows)
+                begin = later_layers(w, layers, samples.size, rows, planes)
+                logits = planes[begin : begin + classes * TILE]
+                reached += metric(
+                    logits, classes, count_errors, test_labels, samples, lines, deltas[0]
+                )
+            reached /= tests.size
+            if not (target < reached < math.inf):
+                return step, reached
+        dense_sums(
+            w, first, layers, X, labels, order[taken], inputs, rows, planes, deltas, product, lines,
+            gradient, first_gradient, slopes,
+        )  # fmt: skip
+        taken += 1
+        rate = np.float32(learning_rate * shrink**step)
+        rmsprop(w, mean_square, gradient, scale, rate, np.float32(decay), np.float32(epsilon))
         step += 1
 
 

@@ -20,11 +20,11 @@ from nconvex.classification import ClassifierEnclosure
 SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
 
 
-def make(seed=0, shape=(7, 5, 3), samples=40, scale=1.0, metric="loss", **options):
-    """A problem with inputs half of which are zero, and two models."""
+def make(seed=0, shape=(7, 5, 3), samples=40, scale=1.0, metric="loss", inked=0.5, **options):
+    """A problem with inputs of which some are not zero, and two models."""
     rng = np.random.default_rng(seed)
     model = MLP(shape)
-    X, X_test = rng.random((2, samples, shape[0])) * (rng.random((2, samples, shape[0])) < 0.5)
+    X, X_test = rng.random((2, samples, shape[0])) * (rng.random((2, samples, shape[0])) < inked)
     labels, labels_test = rng.integers(0, shape[-1], (2, samples))
     theta1, theta2 = rng.normal(size=(2, model.n_parameters)) * scale
     problem = Classification(model, X, labels, X_test, labels_test, metric=metric, **options)
@@ -62,17 +62,32 @@ def gradient(problem, theta, X, labels):
     return np.concatenate(parts[::-1])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_loss_and_gradient_agree_with_the_reference(shape):
-    problem, theta, _ = make(1, shape)
+# More units than a tile and a panel have, and more samples.
+@pytest.mark.parametrize("shape", [*SHAPES, (9, 150, 3), (5, 130, 135, 4)])
+@pytest.mark.parametrize("inked", [0.25, 0.9])
+def test_loss_and_gradient_agree_with_the_reference(shape, inked):
+    scale = 1.0 if shape in SHAPES else 0.1
+    problem, theta, _ = make(1, shape, samples=150, scale=scale, inked=inked)
+    assert problem._dense == (inked > 0.5)
     data = problem.X, problem.labels
     exact = gradient(problem, theta, *data)
-    reference.check_gradient(lambda v: cross_entropy(problem, v, *data), exact, theta, 1e-7)
-    with pytest.raises(AssertionError):  # the checker can fail
-        reference.check_gradient(lambda v: cross_entropy(problem, v, *data), 1.01 * exact, theta)
+    if shape in SHAPES:  # the chain rule itself; wide networks have a kink within any step
+        reference.check_gradient(lambda v: cross_entropy(problem, v, *data), exact, theta, 1e-7)
+        with pytest.raises(AssertionError):  # the checker can fail
+            reference.check_gradient(
+                lambda v: cross_entropy(problem, v, *data), 1.01 * exact, theta
+            )
     loss, found = problem.loss_and_gradient(theta)
     assert loss == pytest.approx(cross_entropy(problem, theta, *data), rel=1e-5)
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_a_descent_keeps_whole_models_whatever_their_width():
+    for shape in (*SHAPES, (9, 150, 3), (5, 130, 300, 4)):
+        problem, theta, _ = make(1, shape)
+        w = problem._blocks(theta)
+        np.testing.assert_array_equal(problem._restored(w), theta.astype(np.float32))
+        assert np.count_nonzero(w) == theta.size
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -103,8 +118,11 @@ def test_a_tie_is_an_error():
     assert problem.loss(0.0 * theta) == 1.0
 
 
-def test_one_step_of_descent_is_the_references():
-    problem, theta, _ = make(5, rmsprop=RMSProp(0.01, 0.01, budget=1, check_every=1), batch=40)
+@pytest.mark.parametrize("inked", [0.25, 0.9])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (9, 150, 4, 3)])
+def test_one_step_of_descent_is_the_references(inked, shape):
+    once = RMSProp(0.01, 0.01, budget=1, check_every=1)
+    problem, theta, _ = make(5, shape, rmsprop=once, batch=40, inked=inked)
     found = problem.descend(theta, 1e-9, np.random.default_rng(0))
     g = gradient(problem, theta, problem.X, problem.labels)  # the batch is all there is
     expected = theta - 0.01 * g / (np.sqrt(0.1 * g**2) + 1e-8)
@@ -115,10 +133,10 @@ def test_one_step_of_descent_is_the_references():
 
 
 @pytest.mark.parametrize("metric", ["loss", "error"])
-def test_a_descent_reaches_its_target_in_float64(metric):
-    problem, theta, _ = make(
-        6, (7, 12, 3), samples=60, metric=metric, rmsprop=RMSProp(5e-3, 1e-3, check_every=7)
-    )
+@pytest.mark.parametrize("inked", [0.25, 0.9])
+def test_a_descent_reaches_its_target_in_float64(metric, inked):
+    settings = RMSProp(5e-3, 1e-3, check_every=7)
+    problem, theta, _ = make(13, (7, 12, 3), 60, metric=metric, rmsprop=settings, inked=inked)
     target = 0.8 * problem.loss(theta)
     found = problem.descend(theta, target, np.random.default_rng(0))
     assert found.status is DescentStatus.REACHED
@@ -281,11 +299,12 @@ def test_a_wrong_enclosure_is_caught(right, wrong, monkeypatch):
 def test_no_index_is_out_of_bounds(tmp_path):
     code = (
         "import numpy as np, test_wide as t\n"
-        "for shape in t.SHAPES:\n"
-        "    problem, *ends = t.make(0, shape, samples=150)\n"
-        "    assert problem.bracket(*ends).upper < np.inf\n"
-        "    problem.loss_and_gradient(ends[0])\n"
-        "    problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
+        "for shape in (*t.SHAPES, (9, 150, 4, 3)):\n"
+        "    for inked in (0.25, 0.9):\n"
+        "        problem, *ends = t.make(0, shape, samples=150, inked=inked)\n"
+        "        assert problem.bracket(*ends).upper < np.inf\n"
+        "        problem.loss_and_gradient(ends[0])\n"
+        "        problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
     )
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
