@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -351,7 +352,7 @@ def save(net: Any, model: nc.MLP) -> np.ndarray:
 
 
 class Digits:
-    """Classification of digits, one hidden ReLU layer, float32 in all peers."""
+    """Classification of digits, one hidden ReLU layer; peers in float32 unless they say float64."""
 
     def __init__(self, problem: nc.Classification):
         self.problem, self.model = problem, problem.model
@@ -369,11 +370,11 @@ class Digits:
         load(net, self.model, theta)
         return net
 
-    def _jax_layers(self, theta: np.ndarray) -> Any:
+    def _jax_layers(self, theta: np.ndarray, number: Any = np.float32) -> Any:
         import jax
 
         return jax.device_put(
-            [(W.astype(np.float32), b.astype(np.float32)) for W, b in unpacked(self.model, theta)]
+            [(W.astype(number), b.astype(number)) for W, b in unpacked(self.model, theta)]
         )
 
     @staticmethod
@@ -467,12 +468,13 @@ class Digits:
             import jax
             import jax.numpy as jnp
 
-            layers = self._jax_layers(theta)
-            data = jnp.asarray(problem.X_test), jnp.asarray(problem.labels_test)
             compiled = jax.jit(self._jax_loss)
-            work = lambda: jax.block_until_ready(compiled(layers, *data))  # noqa: E731
-            work()
-            ways["JAX"] = (work, 1.0)
+            for name, number in (("JAX", np.float32), ("JAX float64", np.float64)):
+                layers = self._jax_layers(theta, number)
+                data = jnp.asarray(problem.X_test, number), jnp.asarray(problem.labels_test)
+                work = partial(lambda *of: jax.block_until_ready(compiled(*of)), layers, *data)
+                work()
+                ways[name] = (work, 1.0)
         if HAS["torch"]:
             import torch
 
@@ -494,34 +496,44 @@ class Digits:
         import jax
         import jax.numpy as jnp
 
+        ways: Ways = {}
+        for name, number in (("JAX", jnp.float32), ("JAX float64", jnp.float64)):
+            kept, plain = self._jax_gamma(a, b, number)
+            points = jnp.asarray(t)
+            some = points[:: len(t) // 10]
+            first = partial(lambda of, ts: jax.block_until_ready(of(ts)), kept, points)
+            second = partial(lambda of, ts: [jax.block_until_ready(of(s)) for s in ts], plain, some)
+            first()
+            second()
+            ways[f"{name}, first layers kept"] = (first, 1.0)
+            ways[f"{name}, forward passes"] = (second, len(t) / len(some))
+        return ways
+
+    def _jax_gamma(self, a: np.ndarray, b: np.ndarray, number: Any) -> Any:
+        """At many t with the first layers kept; at one t by a forward pass."""
+        import jax
+        import jax.numpy as jnp
+
         problem = self.problem
-        X, labels = jnp.asarray(problem.X_test), jnp.asarray(problem.labels_test)
-        one, other = self._jax_layers(a), self._jax_layers(b)
+        X, labels = jnp.asarray(problem.X_test, number), jnp.asarray(problem.labels_test)
+        one, other = self._jax_layers(a, number), self._jax_layers(b, number)
         z_one, z_other = (X @ layers[0][0] + layers[0][1] for layers in (one, other))
 
         def between(s: Any) -> Any:
-            s = s.astype(jnp.float32)
+            s = s.astype(number)
             return jax.tree.map(lambda u, v: u * (1 - s) + v * s, one, other)
 
         def trick(s: Any) -> Any:
-            s32 = s.astype(jnp.float32)
             W, bias = between(s)[1]
-            z = jnp.maximum(z_one * (1 - s32) + z_other * s32, 0.0) @ W + bias
+            s = s.astype(number)
+            z = jnp.maximum(z_one * (1 - s) + z_other * s, 0.0) @ W + bias
             chosen = jnp.take_along_axis(z, labels[:, None], axis=1)[:, 0]
             return jnp.mean(jax.nn.logsumexp(z, axis=1) - chosen)
 
-        kept = jax.jit(lambda ts: jax.lax.map(trick, ts))
-        plain = jax.jit(lambda s: self._jax_loss(between(s), X, labels))
-        points = jnp.asarray(t)
-        some = points[:: len(t) // 10]
-        first = lambda: jax.block_until_ready(kept(points))  # noqa: E731
-        second = lambda: [jax.block_until_ready(plain(s)) for s in some]  # noqa: E731
-        first()
-        second()
-        return {
-            "JAX, first layers kept": (first, 1.0),
-            "JAX, forward passes": (second, len(t) / len(some)),
-        }
+        return (
+            jax.jit(lambda ts: jax.lax.map(trick, ts)),
+            jax.jit(lambda s: self._jax_loss(between(s), X, labels)),
+        )
 
     def pair(self, L0: float, short: bool) -> Ways:
         """Train two networks and connect them."""

@@ -286,7 +286,7 @@ def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
         problem._memory.clear()
         return problem.loss(a)
 
-    suite.row("MNIST test loss in float64 (peers in float32)", forgetful, digits.loss(a), 1)
+    suite.row("MNIST test loss in float64", forgetful, digits.loss(a), 1)
     w = problem._blocks(a)
     work = problem._descent_work(np.empty_like(w), 128)
     one, row = np.zeros((1, 128), dtype=np.int64), np.empty(wide.PANEL, dtype=np.float32)
