@@ -12,6 +12,7 @@ As with `jit`, numba's cache does not notice an edit of this file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
@@ -33,8 +34,9 @@ def add_rows(
 ) -> None:
     """Add to y (h,) the rows ``indices[first:last]`` of w (n, at least h), scaled by ``values``.
 
-    In a kernel all arrays must be contiguous, y and w of one type, float32 or float64, and values
-    of either; sums may be reordered, and nothing is checked.
+    In a kernel all arrays must be contiguous, of float32 or float64 but for the indices; products
+    and sums are of y's type, which may not be shorter than w's. Sums may be reordered, and nothing
+    is checked.
     """
     for p in range(first, last):
         y += values[p] * w[indices[p], : y.size]
@@ -43,28 +45,18 @@ def add_rows(
 @type_callable(add_rows)
 def _typed(context: Any) -> Any:
     def typed(y: Any, w: Any, indices: Any, values: Any, first: Any, last: Any) -> Any:
-        arrays = all(isinstance(each, types.Array) for each in (y, w, indices, values))
-        if (
-            arrays
-            and {y.layout, w.layout, indices.layout, values.layout} == {"C"}
-            and y.dtype == w.dtype
-            and {y.dtype, values.dtype} <= {types.float32, types.float64}
-        ):
-            return types.none
-        return None
+        arrays = (y, w, indices, values)
+        fits = (
+            all(isinstance(each, types.Array) and each.layout == "C" for each in arrays)
+            and {y.dtype, w.dtype, values.dtype} <= {types.float32, types.float64}
+            and w.dtype.bitwidth <= y.dtype.bitwidth
+        )
+        return types.none if fits else None
 
     return typed
 
 
-@lower_builtin(
-    add_rows,
-    types.Array,
-    types.Array,
-    types.Array,
-    types.Array,
-    types.Integer,
-    types.Integer,
-)
+@lower_builtin(add_rows, *[types.Array] * 4, *[types.Integer] * 2)
 def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     kinds = signature.args
     y, w, indices, values = (
@@ -77,92 +69,88 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     )
     h = builder.extract_value(y.shape, 0)
     stride = builder.extract_value(w.shape, 1)
-    number = context.get_value_type(kinds[0].dtype)
-    lanes = VECTOR // (kinds[0].dtype.bitwidth // 8)
+    number, weight = (context.get_value_type(kind.dtype) for kind in kinds[:2])
+    lanes = VECTOR * 8 // kinds[0].dtype.bitwidth
+
+    def columns(k: Any, vectors: int, length: int) -> None:
+        """Add all rows to the columns from k on: so many vectors of so many numbers."""
+        vector, loaded = ir.VectorType(number, length), ir.VectorType(weight, length)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), length), None)
+
+        def raised(p: Any, sums: list[Any]) -> list[Any]:
+            index = builder.load(builder.gep(indices.data, [p]))
+            index = context.cast(builder, index, kinds[2].dtype, types.intp)
+            value = builder.load(builder.gep(values.data, [p]))
+            value = context.cast(builder, value, kinds[3].dtype, kinds[0].dtype)
+            nothing = ir.Constant(vector, ir.Undefined)
+            one = builder.insert_element(nothing, value, ir.IntType(32)(0))
+            scale = builder.shuffle_vector(one, one, zeros)
+            begin = builder.add(builder.mul(index, stride), k)
+            rows = [_load(builder, row) for row in _places(builder, w.data, begin, loaded, vectors)]
+            rows = rows if number == weight else [builder.fpext(row, vector) for row in rows]
+            return [
+                builder.fadd(total, builder.fmul(scale, row, flags=_FAST), flags=_FAST)
+                for total, row in zip(sums, rows, strict=True)
+            ]
+
+        _sum_up(builder, _places(builder, y.data, k, vector, vectors), first, last, raised)
+
     with builder.if_then(builder.icmp_signed("<", first, last)):
-        column = cgutils.alloca_once_value(builder, _INTP(0))
+        begin = _INTP(0)
         for vectors, length in ((_most_vectors(), lanes), (2, lanes), (1, lanes), (1, 1)):
-            _columns(
-                context, builder, number, vectors, length, column, h, stride,
-                y.data, w.data, indices.data, values.data, kinds, first, last,
-            )  # fmt: skip
+            width = _INTP(vectors * length)
+            count = builder.sdiv(builder.sub(h, begin), width)
+            end = builder.add(begin, builder.mul(count, width))
+            with cgutils.for_range_slice(builder, begin, end, width) as (k, _):
+                columns(k, vectors, length)
+            begin = end
     return context.get_dummy_value()
 
 
 def _most_vectors() -> int:
     """Vectors of sums that fit into the registers, with room for what is added."""
-    return 8 if "avx512f" in _features() else 4
+    return 8 if llvmlite.binding.get_host_cpu_features().get("avx512f", False) else 4
 
 
-def _features() -> set[str]:
-    return {name for name, on in llvmlite.binding.get_host_cpu_features().items() if on}
-
-
-def _columns(
-    context: Any, builder: Any, number: Any, vectors: int, length: int, column: Any, h: Any,
-    stride: Any, y: Any, w: Any, indices: Any, values: Any, kinds: Any, first: Any, last: Any,
-) -> None:  # fmt: skip
-    """While that many columns are left, add all rows to as many vectors of so many numbers."""
-    vector = ir.VectorType(number, length)
-    width = vectors * length
-    alignment = 4 if isinstance(number, ir.FloatType) else 8  # rows begin anywhere
-
-    def parts(base: Any, offset: Any) -> list[Any]:
-        return [
-            builder.bitcast(
-                builder.gep(base, [builder.add(offset, _INTP(k * length))]), vector.as_pointer()
-            )
-            for k in range(vectors)
-        ]
-
-    test, begin, rows, end, done = (
-        builder.append_basic_block(f"columns.{width}.{name}")
-        for name in ("test", "begin", "rows", "end", "done")
-    )
-    builder.branch(test)
-
-    builder.position_at_end(test)
-    k = builder.load(column)
-    beyond = builder.add(k, _INTP(width))
-    builder.cbranch(builder.icmp_signed("<=", beyond, h), begin, done)
-
-    builder.position_at_end(begin)
-    places = parts(y, k)
-    loaded = [builder.load(place, align=alignment) for place in places]
-    builder.branch(rows)
-
-    builder.position_at_end(rows)
-    p = builder.phi(_INTP)
-    p.add_incoming(first, begin)
-    sums = [builder.phi(vector) for _ in places]
-    for total, value in zip(sums, loaded, strict=True):
-        total.add_incoming(value, begin)
-    index = builder.load(builder.gep(indices, [p]))
-    index = context.cast(builder, index, kinds[2].dtype, types.intp)
-    value = builder.load(builder.gep(values, [p]))
-    value = context.cast(builder, value, kinds[3].dtype, kinds[0].dtype)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), length), None)
-    scale = builder.shuffle_vector(one, one, zeros)
-    row = parts(w, builder.add(builder.mul(index, stride), k))
-    raised = [
-        builder.fadd(
-            total,
-            builder.fmul(scale, builder.load(place, align=alignment), flags=_FAST),
-            flags=_FAST,
+def _places(builder: Any, base: Any, offset: Any, vector: Any, vectors: int) -> list[Any]:
+    """Addresses of so many vectors that follow each other."""
+    return [
+        builder.bitcast(
+            builder.gep(base, [builder.add(offset, _INTP(k * vector.count))]), vector.as_pointer()
         )
-        for total, place in zip(sums, row, strict=True)
+        for k in range(vectors)
     ]
+
+
+def _alignment(place: Any) -> int:
+    """Rows begin anywhere: only their numbers lie where numbers must."""
+    return 4 if isinstance(place.type.pointee.element, ir.FloatType) else 8
+
+
+def _load(builder: Any, place: Any) -> Any:
+    return builder.load(place, align=_alignment(place))
+
+
+def _sum_up(
+    builder: Any, places: list[Any], first: Any, last: Any, raised: Callable[..., list[Any]]
+) -> None:
+    """Raise what stands at some places once for each of [first, last), which is not empty."""
+    loaded = [_load(builder, place) for place in places]
+    before = builder.block
+    loop = builder.append_basic_block("rows")
+    after = builder.append_basic_block("summed")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    p = builder.phi(_INTP)
+    sums = [builder.phi(value.type) for value in loaded]
+    results = raised(p, sums)
     following = builder.add(p, _INTP(1))
-    p.add_incoming(following, rows)
-    for total, value in zip(sums, raised, strict=True):
-        total.add_incoming(value, rows)
-    builder.cbranch(builder.icmp_signed("<", following, last), rows, end)
-
-    builder.position_at_end(end)
-    for place, value in zip(places, raised, strict=True):
-        builder.store(value, place, align=alignment)
-    builder.store(beyond, column)
-    builder.branch(test)
-
-    builder.position_at_end(done)
+    for value, start, next_value in zip(
+        [p, *sums], [first, *loaded], [following, *results], strict=True
+    ):
+        value.add_incoming(start, before)
+        value.add_incoming(next_value, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
+    builder.position_at_end(after)
+    for place, value in zip(places, results, strict=True):
+        builder.store(value, place, align=_alignment(place))

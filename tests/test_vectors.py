@@ -52,6 +52,15 @@ def test_any_integers_and_floats_serve(index, values):
     np.testing.assert_allclose(found, y + scales.astype(float) @ w[indices], atol=1e-12)
 
 
+def test_short_weights_are_widened_and_nothing_is_rounded():
+    y, w, indices, values = case(100, 103, np.float64)
+    w = w.astype(np.float32)
+    found, expected = y.copy(), y.copy()
+    compiled(found, w, indices, values, 0, 50)
+    compiled(expected, w.astype(np.float64), indices, values, 0, 50)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_no_rows_leave_the_sum_alone_and_neighbours_are_never_touched():
     y, w, indices, values = case(45, 45, np.float32)
     around = np.full(60, 7.0, dtype=np.float32)
@@ -76,7 +85,7 @@ def test_arrays_that_it_would_misread_are_refused():
     y, w, indices, values = case(40, 40, np.float32)
     with pytest.raises(TypingError, match="add_rows"):
         compiled(y[::2], w, indices, values, 0, 50)
-    with pytest.raises(TypingError, match="add_rows"):
+    with pytest.raises(TypingError, match="add_rows"):  # sums would be rounded to float32
         compiled(y, w.astype(np.float64), indices, values, 0, 50)
 
 

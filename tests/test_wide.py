@@ -153,6 +153,17 @@ def test_a_descent_that_blows_up_says_so():
     assert found.status is DescentStatus.DIVERGED
 
 
+def test_models_in_float32_and_in_float64_have_the_same_first_layers():
+    problem, theta, _ = make(8, (30, 70, 3), samples=300)
+    theta = theta.astype(np.float32).astype(np.float64)
+    short = problem.first_layer(theta)
+    theta[0] += 1e-12  # no float32; it is the weight of one pixel for unit 0
+    long = problem.first_layer(theta)
+    unit = slice(wide.TILE, None)
+    np.testing.assert_array_equal(short[:, unit], long[:, unit])
+    assert 0.0 < np.abs(short - long).max() < 1e-11
+
+
 def test_first_layers_are_computed_once_and_few_are_kept(monkeypatch):
     problem, theta, _ = make(8)
     monkeypatch.setattr("nconvex.classification.REMEMBERED", 3)
