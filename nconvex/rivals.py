@@ -74,7 +74,7 @@ SPRING = 1.0
 
 #: Learning rates of curves and bands, from the first to the last evaluation: the best of those
 #: tried on 1-4-4-1 networks, from 2e-3 to 2e-2 at first and from 1e-5 to 1e-4 at last.
-RATES = RMSProp(learning_rate=1e-2, final_learning_rate=1e-5)
+RATES = RMSProp(learning_rate=1e-2, final_learning_rate=1e-4)
 
 
 class _Surface(Landscape, Differentiable, Protocol):
