@@ -274,7 +274,7 @@ def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
     a, b = problem.initial(rng), problem.initial(rng)
     digits = peers.Digits(problem)
     suite.row(
-        "MNIST epoch, 784-128-10, batch 128, two looks at the test set",
+        "MNIST epoch, 784-128-10, batch 128, and the test loss (ours in float64)",
         lambda: training.descend(a, 1e-9, rng),
         digits.epoch(a, 128),
         1,

@@ -557,7 +557,8 @@ def sparse_descend(
 
     `w` and `mean_square` (v) are changed in place. Batches are taken from `order` (batches,
     batch), one after the other. The metric, mean cross-entropy or the share of wrong labels on
-    the test set, is looked at every `check_every` steps. A pixel's weights are updated as soon as
+    the test set, is looked at every `check_every` steps, at as many samples as it takes to see that
+    it is above the target. A pixel's weights are updated as soon as
     their gradient is known, which is never stored: ``row`` (PANEL,) holds it.
 
     Workspaces: ``rows`` (h TILE,), ``planes`` (all layers TILE,) and ``deltas`` (3, widest layer
@@ -570,6 +571,7 @@ def sparse_descend(
     keep = np.float32(decay)
     small = np.float32(epsilon)
     scale = np.float32(1.0 / order.shape[1])
+    enough = target * tests.size * (1.0 + 1e-6)  # no sample takes from a sum that is above this
     taken = 0
     while True:
         if taken == order.shape[0] or step == last_step:
@@ -586,6 +588,8 @@ def sparse_descend(
                 reached += metric(
                     logits, classes, count_errors, test_labels, samples, lines, deltas[0]
                 )
+                if enough < reached < math.inf:
+                    break
             reached /= tests.size
             if not (target < reached < math.inf):
                 return step, reached
@@ -628,6 +632,7 @@ def dense_descend(
     """
     classes = layers[-1, 1]
     scale = np.float32(1.0 / order.shape[1])
+    enough = target * tests.size * (1.0 + 1e-6)  # no sample takes from a sum that is above this
     taken = 0
     while True:
         if taken == order.shape[0] or step == last_step:
@@ -642,6 +647,8 @@ def dense_descend(
                 reached += metric(
                     logits, classes, count_errors, test_labels, samples, lines, deltas[0]
                 )
+                if enough < reached < math.inf:
+                    break
             reached /= tests.size
             if not (target < reached < math.inf):
                 return step, reached

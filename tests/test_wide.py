@@ -147,6 +147,19 @@ def test_a_descent_reaches_its_target_in_float64(metric, inked):
     assert (found.theta != other.theta).any()
 
 
+@pytest.mark.parametrize("inked", [0.25, 0.9])
+def test_a_descent_stops_at_the_first_look_that_is_not_above_the_target(inked):
+    def descend(target, budget):
+        settings = RMSProp(3e-3, 3e-3, budget=budget, check_every=3)
+        problem, theta, _ = make(13, (7, 12, 3), 700, rmsprop=settings, inked=inked)
+        return problem.descend(theta, target, np.random.default_rng(0))
+
+    losses = np.array([descend(1e-9, budget).loss for budget in range(3, 60, 3)])
+    for target in (0.9 * losses[0], losses[4] + 1e-5, losses.min() + 1e-5):
+        first = np.flatnonzero(losses <= target)[0]
+        assert descend(target, 1000).steps == 3 * (first + 1)
+
+
 def test_a_descent_that_blows_up_says_so():
     problem, theta, _ = make(7, rmsprop=RMSProp(1e38, 1e38, budget=50, check_every=50))
     found = problem.descend(theta, 1e-9, np.random.default_rng(0))
