@@ -297,6 +297,8 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
     figure = Figure(figsize=(20.0 if predicted else 16.4, 4.6), layout="constrained")
     axes = figure.subplots(1, 5 if predicted else 4)
     share, beads, length, work = axes[:4]
+    for axis in (beads, length, work):  # also where none of a figure's pairs has a value
+        axis.sharex(share)
     for (label, members), (colour, marker, line) in zip(
         curves.items(), itertools.cycle(STYLES), strict=False
     ):
