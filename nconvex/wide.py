@@ -429,53 +429,71 @@ def clear(x):
 
 
 @part
-def sparse_sums(
-    w, first, layers, starts, indices, values, labels, batch, rows, planes, deltas, product, lines,
-    gradient, slopes, ends, members, inks,
+def sparse_pass(
+    w, first, layers, starts, indices, values, labels, samples, learns, counts, enough,
+    rows, planes, deltas, product, lines, gradient, slopes,
 ):  # fmt: skip
-    """Sum a batch's losses, and its gradients but for the first layer's weights.
+    """Sum samples' cross-entropies, or with `counts` their errors.
 
-    Those are the sums of ``inks[p] slopes[:, members[p]]`` over each pixel's p; see
-    `sort_by_pixel`.
+    With `learns` the later layers' gradients are summed as well, and first-layer slopes are kept:
+    with them, the first layer's gradients are the sums of ``inks[p] slopes[:, members[p]]`` over
+    each pixel's p; see `sort_by_pixel`. Without, it stops where the sum is above `enough`.
+
+    One part serves both, for what is compiled twice takes seconds more to compile.
     """
     classes = layers[-1, 1]
-    clear(gradient[layers[0, 3] :])
+    if learns:
+        clear(gradient[layers[0, 3] :])
     total = 0.0
-    for at in range(0, batch.size, TILE):
-        samples = batch[at : at + TILE]
-        sparse_first(w, first, layers, starts, indices, values, samples, rows)
-        begin = later_layers(w, layers, samples.size, rows, planes)
+    for at in range(0, samples.size, TILE):
+        members = samples[at : at + TILE]
+        sparse_first(w, first, layers, starts, indices, values, members, rows)
+        begin = later_layers(w, layers, members.size, rows, planes)
         logits = planes[begin : begin + classes * TILE]
-        total += cross_entropies(logits, classes, labels, samples, lines, deltas[0])
-        backward(
-            w, layers, rows, planes, begin, samples.size, deltas, product, gradient, slopes, at
-        )
-    sort_by_pixel(starts, indices, values, batch, ends, members, inks)
+        if counts:
+            total += errors(logits, classes, labels, members)
+        else:
+            total += cross_entropies(logits, classes, labels, members, lines, deltas[0])
+        if learns:
+            backward(
+                w, layers, rows, planes, begin, members.size, deltas, product, gradient, slopes, at
+            )
+        elif enough < total < math.inf:
+            break
     return total
 
 
 @part
-def dense_sums(
-    w, first, layers, X, labels, batch, inputs, rows, planes, deltas, product, lines, gradient,
-    first_gradient, slopes,
+def dense_pass(
+    w, first, layers, X, labels, samples, learns, counts, enough,
+    inputs, rows, planes, deltas, product, lines, gradient, first_gradient, slopes,
 ):  # fmt: skip
-    """Sum a batch's losses, and its gradients."""
+    """As `sparse_pass`, but with `learns` all gradients are summed."""
     n_in = layers[0, 0]
     classes = layers[-1, 1]
-    clear(gradient)
+    if learns:
+        clear(gradient)
     total = 0.0
-    for at in range(0, batch.size, TILE):
-        samples = batch[at : at + TILE]
-        dense_first(w, first, layers, X, samples, inputs, rows)
-        begin = later_layers(w, layers, samples.size, rows, planes)
+    for at in range(0, samples.size, TILE):
+        members = samples[at : at + TILE]
+        dense_first(w, first, layers, X, members, inputs, rows)
+        begin = later_layers(w, layers, members.size, rows, planes)
         logits = planes[begin : begin + classes * TILE]
-        total += cross_entropies(logits, classes, labels, samples, lines, deltas[0])
-        backward(w, layers, rows, planes, begin, samples.size, deltas, product, gradient, slopes, 0)
-        for block in range(first.shape[0]):
-            add_all_products(
-                first_gradient[block].reshape(-1), slopes[block].reshape(-1), inputs, n_in, 1,
-                samples.size, n_in,
-            )  # fmt: skip
+        if counts:
+            total += errors(logits, classes, labels, members)
+        else:
+            total += cross_entropies(logits, classes, labels, members, lines, deltas[0])
+        if learns:
+            backward(
+                w, layers, rows, planes, begin, members.size, deltas, product, gradient, slopes, 0
+            )
+            for block in range(first.shape[0]):
+                add_all_products(
+                    first_gradient[block].reshape(-1), slopes[block].reshape(-1), inputs, n_in, 1,
+                    members.size, n_in,
+                )  # fmt: skip
+        elif enough < total < math.inf:
+            break
     return total
 
 
@@ -489,10 +507,11 @@ def sparse_gradient(
     ``first``, ``first_gradient`` (blocks, n_in, TILE): views of the first layer's weights in ``w``
     and of their derivatives in ``gradient``. The other workspaces are those of `sparse_descend`.
     """
-    total = sparse_sums(
-        w, first, layers, starts, indices, values, labels, batch, rows, planes, deltas, product,
-        lines, gradient, slopes, ends, members, inks,
+    total = sparse_pass(
+        w, first, layers, starts, indices, values, labels, batch, True, False, math.inf,
+        rows, planes, deltas, product, lines, gradient, slopes,
     )  # fmt: skip
+    sort_by_pixel(starts, indices, values, batch, ends, members, inks)
     for panel in range(slopes.shape[0]):
         block, column = panel_of(first_gradient, panel)
         begin = 0
@@ -512,9 +531,9 @@ def dense_gradient(
     slopes, first_gradient,
 ):  # fmt: skip
     """As `sparse_gradient`, for inputs X (N, n_in) that are mostly not zero."""
-    total = dense_sums(
-        w, first, layers, X, labels, batch, inputs, rows, planes, deltas, product, lines, gradient,
-        first_gradient, slopes,
+    total = dense_pass(
+        w, first, layers, X, labels, batch, True, False, math.inf,
+        inputs, rows, planes, deltas, product, lines, gradient, first_gradient, slopes,
     )  # fmt: skip
     for p in range(gradient.size):
         gradient[p] /= np.float32(batch.size)
@@ -530,14 +549,6 @@ def rmsprop(w, mean_square, gradient, scale, rate, decay, epsilon):
         v = decay * mean_square[p] + take * g * g
         mean_square[p] = v
         w[p] -= rate * g / (math.sqrt(v) + epsilon)
-
-
-@part
-def metric(logits, classes, count_errors, labels, samples, lines, slope):
-    """The sum of a tile's samples' cross-entropies, or of their errors."""
-    if count_errors:
-        return errors(logits, classes, labels, samples)
-    return cross_entropies(logits, classes, labels, samples, lines, slope)
 
 
 @kernel
@@ -566,37 +577,45 @@ def sparse_descend(
     ``slopes`` (panels, batch, PANEL), ``ends`` (n_in,), ``members`` and ``inks`` (pixels of the
     batch,). ``tests`` is 0, 1, ... for each test sample.
     """
-    classes = layers[-1, 1]
     later = layers[0, 3]
     keep = np.float32(decay)
     small = np.float32(epsilon)
     scale = np.float32(1.0 / order.shape[1])
     enough = target * tests.size * (1.0 + 1e-6)  # no sample takes from a sum that is above this
     taken = 0
+    looked = False
     while True:
         if taken == order.shape[0] or step == last_step:
             return step, math.inf
-        if step % check_every == 0:
-            reached = 0.0
-            for at in range(0, tests.size, TILE):
-                samples = tests[at : at + TILE]
-                sparse_first(
-                    w, first, layers, test_starts, test_indices, test_values, samples, rows
-                )
-                begin = later_layers(w, layers, samples.size, rows, planes)
-                logits = planes[begin : begin + classes * TILE]
-                reached += metric(
-                    logits, classes, count_errors, test_labels, samples, lines, deltas[0]
-                )
-                if enough < reached < math.inf:
-                    break
-            reached /= tests.size
+        look = not looked and step % check_every == 0
+        samples = tests if look else order[taken]
+        total = sparse_pass(
+            w,
+            first,
+            layers,
+            test_starts if look else starts,
+            test_indices if look else indices,
+            test_values if look else values,
+            test_labels if look else labels,
+            samples,
+            not look,
+            look and count_errors,
+            enough,
+            rows,
+            planes,
+            deltas,
+            product,
+            lines,
+            gradient,
+            slopes,
+        )
+        looked = look
+        if look:
+            reached = total / tests.size
             if not (target < reached < math.inf):
                 return step, reached
-        sparse_sums(
-            w, first, layers, starts, indices, values, labels, order[taken], rows, planes, deltas,
-            product, lines, gradient, slopes, ends, members, inks,
-        )  # fmt: skip
+            continue
+        sort_by_pixel(starts, indices, values, samples, ends, members, inks)
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
         for panel in range(slopes.shape[0]):  # one panel's slopes stay in the cache
@@ -630,32 +649,40 @@ def dense_descend(
     ``inputs`` (TILE n_in,), ``slopes`` (blocks, TILE, TILE) and ``first_gradient``, a view of
     ``gradient``, are workspaces; the others are those of `sparse_descend`.
     """
-    classes = layers[-1, 1]
     scale = np.float32(1.0 / order.shape[1])
-    enough = target * tests.size * (1.0 + 1e-6)  # no sample takes from a sum that is above this
+    enough = target * tests.size * (1.0 + 1e-6)
     taken = 0
+    looked = False
     while True:
         if taken == order.shape[0] or step == last_step:
             return step, math.inf
-        if step % check_every == 0:
-            reached = 0.0
-            for at in range(0, tests.size, TILE):
-                samples = tests[at : at + TILE]
-                dense_first(w, first, layers, X_test, samples, inputs, rows)
-                begin = later_layers(w, layers, samples.size, rows, planes)
-                logits = planes[begin : begin + classes * TILE]
-                reached += metric(
-                    logits, classes, count_errors, test_labels, samples, lines, deltas[0]
-                )
-                if enough < reached < math.inf:
-                    break
-            reached /= tests.size
+        look = not looked and step % check_every == 0
+        total = dense_pass(
+            w,
+            first,
+            layers,
+            X_test if look else X,
+            test_labels if look else labels,
+            tests if look else order[taken],
+            not look,
+            look and count_errors,
+            enough,
+            inputs,
+            rows,
+            planes,
+            deltas,
+            product,
+            lines,
+            gradient,
+            first_gradient,
+            slopes,
+        )
+        looked = look
+        if look:
+            reached = total / tests.size
             if not (target < reached < math.inf):
                 return step, reached
-        dense_sums(
-            w, first, layers, X, labels, order[taken], inputs, rows, planes, deltas, product, lines,
-            gradient, first_gradient, slopes,
-        )  # fmt: skip
+            continue
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
         rmsprop(w, mean_square, gradient, scale, rate, np.float32(decay), np.float32(epsilon))
