@@ -38,10 +38,10 @@ from pathlib import Path
 
 import numpy as np
 import peers
-from numba import njit
 
 import nconvex as nc
 from nconvex import wide
+from nconvex.jit import careful_kernel
 
 Work = Callable[[], object]
 T101 = np.linspace(0.0, 1.0, 101)
@@ -142,7 +142,7 @@ def line(entry: dict[str, object]) -> str:
     )
 
 
-@njit(fastmath={"contract"})
+@careful_kernel  # type: ignore[untyped-decorator]
 def _multiply_adds(x: np.ndarray, y: np.ndarray) -> None:
     for k in range(x.size):
         v = x[k]
