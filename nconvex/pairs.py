@@ -28,19 +28,18 @@ import math
 import multiprocessing
 import os
 import platform
+import queue
 import random
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
-    wait,
 )
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -594,35 +593,40 @@ def _on_threads(jobs: Iterable[Job], workers: int) -> Generator[Result, None, No
 
     jobs = iter(jobs)
     pool = ThreadPoolExecutor(workers)
-    pending: set[Future[Result]] = set()
+    finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
+    pending = 0
     try:
         while True:
-            for job in itertools.islice(jobs, 2 * workers - len(pending)):
-                pending.add(pool.submit(run, *job, alive))
+            for job in itertools.islice(jobs, 2 * workers - pending):
+                pool.submit(run, *job, alive).add_done_callback(finished.put)
+                pending += 1
             if not pending:
                 return
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
+            future = finished.get()
+            pending -= 1
+            yield future.result()
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _on_executor(jobs: Iterable[Job], executor: Executor) -> Generator[Result, None, None]:
-    pending: set[Future[Result]] = set()
+    # Not `concurrent.futures.wait`: it takes the locks of all futures each time, and Ctrl-C in the
+    # midst of that leaves some locked for ever.
+    finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
+    futures: list[Future[Result]] = []
     try:
-        pending = {executor.submit(run, *job) for job in jobs}
-        while pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
+        for job in jobs:
+            futures.append(executor.submit(run, *job))
+            futures[-1].add_done_callback(finished.put)
+        for _ in range(len(futures)):
+            yield finished.get().result()
     except BrokenExecutor as error:
         raise NconvexError(
             f"a worker process died ({error}); what is in the store is safe, resume it"
         ) from error
     finally:
-        for future in pending:
+        for future in futures:
             future.cancel()
 
 
@@ -641,7 +645,8 @@ def processes(workers: int) -> Iterator[Executor]:
         # must leave it alone from its first moment, so all are started while it is ignored.
         heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            wait([pool.submit(_go_on) for _ in range(workers)])
+            for future in [pool.submit(_go_on) for _ in range(workers)]:
+                future.result()
         finally:
             signal.signal(signal.SIGINT, heard)
         try:
