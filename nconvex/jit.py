@@ -54,7 +54,7 @@ class _WideVectors(CompilerBase):
     """Numba's compiler, but with vectors of 512 bits where the processor has them.
 
     LLVM keeps to half of that on Intel's server processors, for which wide vectors once meant a
-    lower clock; with whole ones these kernels are 1.3 to 1.6 times faster.
+    lower clock; with whole ones these kernels are 1.2 to 1.6 times faster.
     """
 
     def define_pipelines(self) -> list[Any]:

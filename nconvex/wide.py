@@ -569,8 +569,8 @@ def sparse_descend(
     `w` and `mean_square` (v) are changed in place. Batches are taken from `order` (batches,
     batch), one after the other. The metric, mean cross-entropy or the share of wrong labels on
     the test set, is looked at every `check_every` steps, at as many samples as it takes to see that
-    it is above the target. A pixel's weights are updated as soon as
-    their gradient is known, which is never stored: ``row`` (PANEL,) holds it.
+    it is above the target. A pixel's weights are updated as soon as their gradient is known, which
+    is never stored: ``row`` (PANEL,) holds it.
 
     Workspaces: ``rows`` (h TILE,), ``planes`` (all layers TILE,) and ``deltas`` (3, widest layer
     TILE), with units in whole tiles; ``product`` (widest TILE,); ``lines`` (3, TILE) in float64;

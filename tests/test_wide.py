@@ -327,6 +327,7 @@ def test_no_index_is_out_of_bounds(tmp_path):
         "    for inked in (0.25, 0.9):\n"
         "        problem, *ends = t.make(0, shape, samples=150, inked=inked)\n"
         "        assert problem.bracket(*ends).upper < np.inf\n"
+        "        problem.loss_and_gradient(ends[0])\n"
         "        problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
     )
     run = subprocess.run(
