@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from copy import copy
+from dataclasses import replace
 from functools import lru_cache
 from math import comb, prod
 from types import ModuleType
@@ -16,8 +17,9 @@ from nconvex import (
     enclosure,
     enclosure_1_4_4_1,
     kernels,
-    kernels_1_4_4_1,
     kernels_authors,
+    pieces,
+    pieces_1_4_4_1,
     redundancy,
     rounding,
 )
@@ -73,21 +75,20 @@ class Problem:
         self.rmsprop = RMSProp() if rmsprop is None else rmsprop
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
-        self._kernels: ModuleType = kernels
-        self._enclosure: ModuleType = enclosure
-        if model == MLP((1, 4, 4, 1)):  # the draft's network has kernels of its own
-            self._kernels, self._enclosure = kernels_1_4_4_1, enclosure_1_4_4_1
-        elif model == MLP.of_the_authors():
-            self._kernels = kernels_authors
+        self._kernels, self._enclosure = _modules(model)
+        self._by_pieces = self._kernels in (pieces, pieces_1_4_4_1)
         self._layers = model.layers
         self._n_parameters = model.n_parameters
         self._loss = kernels.LOSSES[loss]
-        self._train = _units_major(self.X), _units_major(self.y)
-        self._test = _units_major(self.X_test), _units_major(self.y_test)
+        self._train = self._laid_out(self.X, self.y)
+        self._test = self._laid_out(self.X_test, self.y_test)
+        self._sums: tuple[np.ndarray, ...] = ()
+        if self._by_pieces:
+            sums = pieces.running_sums(self._train[0][0], self._train[1])
+            self._sums = (sums if loss == "mse" else sums[:0],)
         self._largest = np.abs(self.X_test).max(axis=0), np.abs(self.y_test).max(axis=0)
         # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
-        order = np.argsort(self.X_test[:, 0], kind="stable")
-        self._sorted_test = _units_major(self.X_test[order]), _units_major(self.y_test[order])
+        self._sorted_test = _sorted(self.X_test, self.y_test)
 
     @property
     def first_kernel(self) -> Any:
@@ -136,6 +137,7 @@ class Problem:
                 self._layers,
                 self._loss,
                 *self._train,
+                *self._sums,
                 *self._test,
                 target * (1.0 - ROUNDING),
                 settings.learning_rate,
@@ -228,15 +230,27 @@ class Problem:
         )
         return losses
 
-    def _work(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kernels' workspaces: activations, deltas. Each thread has its own."""
+    def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return samples as the kernels need them."""
+        if not self._by_pieces:
+            return _units_major(X), _units_major(y)
+        X, Y = _sorted(X, y)
+        return X, Y, pieces.ranked(X[0])
+
+    def _work(self) -> tuple[np.ndarray, ...]:
+        """Return the kernels' workspaces. Each thread has its own."""
         sizes = self.model.sizes
-        if sizes not in _workspaces.by_sizes:
-            _workspaces.by_sizes[sizes] = (
-                _aligned(sum(sizes), kernels.TILE),
-                _aligned(2, max(sizes), kernels.TILE),
+        kind = self._by_pieces, sizes
+        if kind not in _workspaces.by_kind:
+            _workspaces.by_kind[kind] = (
+                pieces.workspace(sizes)
+                if self._by_pieces
+                else (
+                    _aligned(sum(sizes), kernels.TILE),
+                    _aligned(2, max(sizes), kernels.TILE),
+                )
             )
-        return _workspaces.by_sizes[sizes]
+        return _workspaces.by_kind[kind]
 
 
 class Segment:
@@ -333,7 +347,7 @@ class Segment:
 
 class _Workspaces(threading.local):
     def __init__(self) -> None:
-        self.by_sizes: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self.by_kind: dict[tuple[bool, tuple[int, ...]], tuple[np.ndarray, ...]] = {}
 
 
 _workspaces = _Workspaces()
@@ -377,6 +391,22 @@ def _checked(
             f"X{suffix} has {len(arrays[0])} samples but y{suffix} has {len(arrays[1])}"
         )
     return arrays[0], arrays[1]
+
+
+def _modules(model: MLP) -> tuple[ModuleType, ModuleType]:
+    """Choose a network's kernels and its enclosures."""
+    draft, authors = MLP((1, 4, 4, 1)), MLP.of_the_authors()
+    if model == replace(draft, initialisation=model.initialisation):
+        return pieces_1_4_4_1, enclosure_1_4_4_1
+    if model == replace(authors, initialisation=model.initialisation):
+        return kernels_authors, enclosure
+    lines = model.activation == "relu" and model.output_activation == "identity"
+    return pieces if lines and model.sizes[0] == 1 else kernels, enclosure
+
+
+def _sorted(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(X[:, 0], kind="stable")
+    return _units_major(X[order]), _units_major(y[order])
 
 
 def _units_major(samples: np.ndarray) -> np.ndarray:

@@ -2,11 +2,11 @@
 
     python -m nconvex.specialise
 
-A pass over samples that works on many units at once, with every weight a local variable and every
-row at a fixed place, is about twice as fast as passes over one unit each, whose number is known
-only at run time. This module takes `kernels` and `enclosure`, replaces `mean_loss` and `enclose` by
-such code for the draft's network (ReLU, with biases, a linear output), and `mean_loss` for that of
-the authors' experiments (sigmoids, no biases), whose time goes into descents. The results are
+A pass that works on many units at once, with every weight a local variable and every row at a
+fixed place, is about twice as fast as passes over one unit each, whose number is known only at run
+time. This module takes `pieces` and `enclosure`, replaces `mean_loss` and `enclose` by such code
+for the draft's network (ReLU, with biases, a linear output), and `mean_loss` of `kernels` for that
+of the authors' experiments (sigmoids, no biases), whose time goes into descents. The results are
 modules like any other: they are read, tested and cached like them. Everything around the
 straight-line code, descent, γ, branch and bound, is the same text.
 
@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
-from nconvex import enclosure, kernels
+from nconvex import enclosure, kernels, pieces
 
 FOLDER = Path(__file__).parent
 
@@ -32,6 +32,8 @@ TILE = 256
 UNUSED = {
     "kernels": {"set_one", "set_four", "add_one", "add_four", "combine", "dot", "dot_four", "total"}
     | {"activate", "activate_backward", "forward", "backward"},
+    "pieces": {"workspace", "ranked", "running_sums", "split", "forward", "backward"}
+    | {"_parts_per_length"},
     "enclosure": {"combine", "activate", "exponential", "enclose_relu", "put_line"}
     | {"enclose_smooth"},
 }
@@ -115,7 +117,7 @@ def main() -> None:
 def modules() -> dict[str, str]:
     """Return the specialised modules' sources by name."""
     return {
-        "kernels_1_4_4_1": _rewritten(DRAFT, kernels, "mean_loss", mean_loss(DRAFT)),
+        "pieces_1_4_4_1": _rewritten(DRAFT, pieces, "mean_loss", mean_loss_by_pieces(DRAFT)),
         "enclosure_1_4_4_1": _rewritten(DRAFT, enclosure, "enclose", enclose(DRAFT)),
         "kernels_authors": _rewritten(AUTHORS, kernels, "mean_loss", mean_loss(AUTHORS)),
     }
@@ -136,12 +138,11 @@ def _rewritten(network: Network, original: ModuleType, name: str, code: list[str
     ]
     end = docstring.end_lineno or 0
     for node in body:
-        if isinstance(node, ast.FunctionDef):
-            start = min(decorator.lineno for decorator in node.decorator_list) - 1
-            if node.name == name or node.name in UNUSED[module]:
-                kept += [*_without_headings(lines[end:start]), "", ""]
-                kept += code if node.name == name else []
-                end = node.end_lineno or 0
+        if isinstance(node, ast.FunctionDef) and node.name in {name, *UNUSED[module]}:
+            start = min([node.lineno, *(each.lineno for each in node.decorator_list)]) - 1
+            kept += [*_without_headings(lines[end:start]), "", ""]
+            kept += code if node.name == name else []
+            end = node.end_lineno or 0
     text = "\n".join(kept + lines[end:])
     return re.sub(r"\n{4,}", "\n\n\n", text).rstrip("\n") + "\n"
 
@@ -154,12 +155,14 @@ def _without_headings(lines: list[str]) -> list[str]:
 
 
 def mean_loss(network: Network) -> list[str]:
-    """The straight-line `mean_loss`, as lines."""
+    """The straight-line `mean_loss` of a network of sigmoids without biases, as lines."""
     sizes = network.sizes
     names = Names(network)
     depth = len(sizes) - 1
     code = [
-        *([*SIGMOIDS.strip("\n").split("\n"), "", ""] if network.sigmoids else []),
+        *SIGMOIDS.strip("\n").split("\n"),
+        "",
+        "",
         "@part",
         "def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):",
         f'    """As in `kernels`, for a {network}."""',
@@ -173,16 +176,11 @@ def mean_loss(network: Network) -> list[str]:
         f"        count = {TILE} if samples - start > {TILE} else samples - start",
         *[f"        x{i} = X[{i}][start : start + count]" for i in range(sizes[0])],
     ]
-    if not network.sigmoids:
-        code += [f"        y{k} = Y[{k}][start : start + count]" for k in range(sizes[-1])]
-    hidden = []
-    for layer in range(1, depth):
-        hidden += _forward(names, range(layer, layer + 1), store=True, squared=False)
-    last, whole = range(depth, depth + 1), range(1, depth + 1)
-    residuals = []
+    for layer in range(1, depth + 1):
+        code += _forward(names, layer)
     for k in range(sizes[-1]):
         out, slope = names.row("a", depth, k), names.row("d", depth, k)
-        residuals += [
+        code += [
             "        result += residual_loss(",
             f"            rows[{out} : {out} + count],",
             f"            Y[{k}][start : start + count],",
@@ -190,16 +188,6 @@ def mean_loss(network: Network) -> list[str]:
             "            loss,",
             "        )",
         ]
-    if network.sigmoids:  # with their constants too, weights of more layers would not fit registers
-        code += [*hidden, *_forward(names, last, store=True, squared=False), *residuals]
-    else:
-        code += ["        if gradient.size > 0:", *_indented(hidden)]
-        code += ["            if loss == MSE:"]
-        code += _indented(_indented(_forward(names, last, store=True, squared=True)))
-        code += ["            else:", *_indented(_indented(_forward(names, last, True, False)))]
-        code += ["        elif loss == MSE:", *_indented(_forward(names, whole, False, True))]
-        code += ["        else:", *_indented(_forward(names, whole, False, False))]
-        code += ["        if loss != MSE:", *_indented(residuals)]
     code += ["        if gradient.size == 0:", "            continue"]
     for layer in range(depth, 0, -1):
         code += _backward(names, layer)
@@ -209,6 +197,152 @@ def mean_loss(network: Network) -> list[str]:
         "        gradient[p] /= samples",
         "    return result / samples",
     ]
+
+
+def mean_loss_by_pieces(network: Network) -> list[str]:
+    """The straight-line `mean_loss` of `pieces` for a ReLU network of one input, as lines.
+
+    Layers are nested loops over pieces: sl_k x + tl_k is unit k of layer l on a piece of the layer
+    below, el_k and fl_k are the sums of its dL/dz and of x dL/dz over that.
+    """
+    sizes = network.sizes
+    names = Names(network)
+    code = [
+        "@part",
+        "def mean_loss(theta, layers, loss, X, Y, ranks, sums, lines, cuts, turns, gradient):",
+        f'    """As in `pieces`, for a {network}."""',
+        "    samples = X.shape[1]",
+        "    by_sums = sums.shape[0] > 0",
+        "    x = X[0]",
+        *[f"    y{o} = Y[{o}]" for o in range(sizes[-1])],
+        *[f"    pieces{layer} = cuts[0, {layer}]" for layer in range(1, len(sizes) - 1)],
+        "    result = 0.0",
+        "    start0 = 0",
+        "    end0 = samples",
+        *names.unpack(),
+        *[f"    g_{p} = 0.0" for p in range(names.offsets[-1])],
+    ]
+    for k in range(sizes[1]):
+        code += [f"    s1_{k} = w1_0{k}", f"    t1_{k} = b1_{k}"]
+    code += _pieces(names, 1, "    ")
+    for k in range(sizes[1]):
+        code += [
+            f"    g_{names.weight(1, 0, k)} += f1_{k}",
+            f"    g_{names.weight(1, 1, k)} += e1_{k}",
+        ]
+    code.append("    if gradient.size > 0:")
+    code += [f"        gradient[{p}] = g_{p} / samples" for p in range(names.offsets[-1])]
+    return [*code, "    return result / samples"]
+
+
+def _pieces(names: Names, layer: int, indent: str) -> list[str]:
+    """Cut a piece by a hidden layer's units, go through its pieces, and leave their e and f."""
+    sizes = names.sizes
+    n, n_above = sizes[layer : layer + 2]
+    last = layer == len(sizes) - 2
+    start, end, count = f"start{layer - 1}", f"end{layer - 1}", f"count{layer}"
+    code = [f"pieces{layer}[0] = {start}", f"{count} = 1"]
+    code += [f"first = x[{start}]", f"last = x[{end} - 1]"]
+    for k in range(n):
+        line = f"s{layer}_{k}, t{layer}_{k}"
+        at, rise = f"at{layer}_{k}", f"rise{layer}_{k}"
+        code += [
+            f"{at} = {start}",
+            f"{rise} = not s{layer}_{k} * first + t{layer}_{k} <= 0.0",
+            f"if {rise} != (not s{layer}_{k} * last + t{layer}_{k} <= 0.0):",
+            f"    {at} = crossing({line}, x, {start}, {end} - 1, ranks)",
+            f"    {rise} = not {rise}",
+            f"    {count} = insert(pieces{layer}, {count}, {at})",
+        ]
+    code.append(f"pieces{layer}[{count}] = {end}")
+    sums = [f"{k}{o}" for k in range(n) for o in range(n_above)] if last else range(n)
+    for each in sums:
+        code += [f"e{layer}_{each} = 0.0", f"f{layer}_{each} = 0.0"]
+    start, end = f"start{layer}", f"end{layer}"
+    code += [
+        f"for piece{layer} in range({count}):",
+        f"    {start} = pieces{layer}[piece{layer}]",
+        f"    {end} = pieces{layer}[piece{layer} + 1]",
+        f"    if {start} == {end}:",
+        "        continue",
+    ]
+    for k in range(n):
+        on = f"on{layer}_{k}"
+        code += [
+            f"    {on} = ({start} >= at{layer}_{k}) == rise{layer}_{k}",
+            f"    l{layer}_{k} = s{layer}_{k} if {on} else 0.0",
+            f"    m{layer}_{k} = t{layer}_{k} if {on} else 0.0",
+        ]
+    for o in range(n_above):
+        weights = [f"w{layer + 1}_{k}{o}" for k in range(n)]
+        slope = " + ".join(f"{w} * l{layer}_{k}" for k, w in enumerate(weights))
+        shift = " + ".join(f"{w} * m{layer}_{k}" for k, w in enumerate(weights))
+        code += [
+            f"    s{layer + 1}_{o} = {slope}",
+            f"    t{layer + 1}_{o} = b{layer + 1}_{o} + {shift}",
+        ]
+    code += _outputs(names, layer) if last else _pieces(names, layer + 1, "    ")
+    if not last:
+        code.append("    if gradient.size > 0:")
+        code += _indented(_indented(_down(names, layer)))
+    return [indent + line for line in code] + (_folded(names, layer, indent) if last else [])
+
+
+def _outputs(names: Names, layer: int) -> list[str]:
+    """The residuals of a piece, summed up for the units that are on there."""
+    code = []
+    for o in range(names.sizes[layer + 1]):
+        line, piece = f"s{layer + 1}_{o}, t{layer + 1}_{o}", f"start{layer}, end{layer}"
+        code += [
+            "    if by_sums:",
+            f"        total, moment = residual_sums(sums, {piece}, {line}, {o})",
+            "    else:",
+            "        value, total, moment = residual_losses(",
+            f"            x, y{o}, {piece}, {line}, loss",
+            "        )",
+            "        result += value",
+            f"    g_{names.weight(layer + 1, names.sizes[layer], o)} += total",
+        ]
+        for k in range(names.sizes[layer]):
+            code += [
+                f"    e{layer}_{k}{o} += total if on{layer}_{k} else 0.0",
+                f"    f{layer}_{k}{o} += moment if on{layer}_{k} else 0.0",
+            ]
+    return code
+
+
+def _folded(names: Names, layer: int, indent: str) -> list[str]:
+    """Gradients of the output's weights; the sums of its derivatives become the units'."""
+    code = []
+    outputs = range(names.sizes[layer + 1])
+    for k in range(names.sizes[layer]):
+        for o in outputs:
+            e, f = f"e{layer}_{k}{o}", f"f{layer}_{k}{o}"
+            place = names.weight(layer + 1, k, o)
+            code.append(f"g_{place} += s{layer}_{k} * {f} + t{layer}_{k} * {e}")
+        for kind in "ef":
+            terms = " + ".join(f"w{layer + 1}_{k}{o} * {kind}{layer}_{k}{o}" for o in outputs)
+            code.append(f"{kind}{layer}_{k} = {terms}")
+    return [indent + line for line in code]
+
+
+def _down(names: Names, layer: int) -> list[str]:
+    """Gradients of the layer above, and its share in this layer's sums, on one piece."""
+    code = []
+    above = range(names.sizes[layer + 1])
+    for k in above:
+        place = names.weight(layer + 1, names.sizes[layer], k)
+        code.append(f"g_{place} += e{layer + 1}_{k}")
+    for i in range(names.sizes[layer]):
+        for k in above:
+            place = names.weight(layer + 1, i, k)
+            terms = f"l{layer}_{i} * f{layer + 1}_{k} + m{layer}_{i} * e{layer + 1}_{k}"
+            code.append(f"g_{place} += {terms}")
+        code.append(f"if on{layer}_{i}:")
+        for kind in "ef":
+            terms = " + ".join(f"w{layer + 1}_{i}{k} * {kind}{layer + 1}_{k}" for k in above)
+            code.append(f"    {kind}{layer}_{i} += {terms}")
+    return code
 
 
 def enclose(network: Network) -> list[str]:
@@ -375,44 +509,11 @@ class Names:
         return f"x{unit}[n]" if layer == 0 else f"rows[{self.row(kind, layer, unit)} + n]"
 
 
-def _forward(names: Names, layers: range, store: bool, squared: bool) -> list[str]:
-    """Some layers in one pass.
-
-    Hidden activations are stored for a gradient only. With `squared` the loss and its derivative
-    are taken at once, instead of storing the output for another pass.
-    """
-    depth = len(names.sizes) - 1
-    below = layers[0] - 1
-    code = ["        for n in range(count):"]
-    code += [
-        f"            a{below}_{i} = {names.load('a', below, i)}" for i in range(names.sizes[below])
-    ]
-    for layer in layers:
-        if names.sigmoids:
-            code += _forward_sigmoids(names, layer)
-            continue
-        for k in range(names.sizes[layer]):
-            inputs = range(names.sizes[layer - 1])
-            terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in inputs)
-            code.append(f"            z = b{layer}_{k}{terms}")
-            if layer == depth and squared:
-                code += [f"            r = z - y{k}[n]", "            result += r * r"]
-                if store:
-                    code.append(f"            rows[{names.row('d', layer, k)} + n] = 2.0 * r")
-            elif layer == depth:
-                code.append(f"            rows[{names.row('a', layer, k)} + n] = z")
-            else:
-                code.append(f"            a{layer}_{k} = 0.0 if z < 0.0 else z")
-                if store:
-                    row = names.row("a", layer, k)
-                    code.append(f"            rows[{row} + n] = a{layer}_{k}")
-    return code
-
-
-def _forward_sigmoids(names: Names, layer: int) -> list[str]:
-    """One layer of sigmoids at one sample, four of them by one division, stored."""
+def _forward(names: Names, layer: int) -> list[str]:
+    """One layer of sigmoids in one pass, four of them by one division, stored."""
     inputs, size = range(names.sizes[layer - 1]), names.sizes[layer]
-    code = []
+    code = ["        for n in range(count):"]
+    code += [f"            a{layer - 1}_{i} = {names.load('a', layer - 1, i)}" for i in inputs]
     for k in range(size):
         terms = " + ".join(f"w{layer}_{i}{k} * a{layer - 1}_{i}" for i in inputs)
         code.append(f"            z{k} = {terms}")
@@ -434,51 +535,37 @@ def _backward(names: Names, layer: int) -> list[str]:
     if layer == 1:
         return []  # summed with the derivatives of the layer above
     code = []
-    biases = not names.sigmoids
-    if names.sigmoids and layer == len(names.sizes) - 1:
+    if layer == len(names.sizes) - 1:
         for k in range(n_out):
             a, d = names.load("a", layer, k), names.load("d", layer, k)
             code += ["        for n in range(count):", f"            {d} *= {a} * (1.0 - {a})"]
     for first in range(0, n_out, 2):  # more sums than ten at a time would not stay in registers
         outputs = range(first, min(first + 2, n_out))
         code += [f"        s{i}{k} = 0.0" for k in outputs for i in range(n_in)]
-        code += [f"        t{k} = 0.0" for k in outputs if biases]
         code.append("        for n in range(count):")
         code += [f"            a{i} = {names.load('a', layer - 1, i)}" for i in range(n_in)]
         for k in outputs:
             code.append(f"            d{k} = {names.load('d', layer, k)}")
             code += [f"            s{i}{k} += d{k} * a{i}" for i in range(n_in)]
-            code += [f"            t{k} += d{k}"] * biases
         for k in outputs:
             code += [
                 f"        gradient[{names.weight(layer, i, k)}] += s{i}{k}" for i in range(n_in)
             ]
-            code += [f"        gradient[{names.weight(layer, n_in, k)}] += t{k}"] * biases
     below = names.sizes[layer - 2] if layer == 2 else 0
-    if layer == 2:
-        code += [f"        s{j}{i} = 0.0" for i in range(n_in) for j in range(below)]
-        code += [f"        t{i} = 0.0" for i in range(n_in) if biases]
+    code += [f"        s{j}{i} = 0.0" for i in range(n_in) for j in range(below)]
     code.append("        for n in range(count):")
     code += [f"            d{k} = {names.load('d', layer, k)}" for k in range(n_out)]
-    if layer == 2:
-        code += [f"            u{j} = x{j}[n]" for j in range(below)]
+    code += [f"            u{j} = x{j}[n]" for j in range(below)]
     for i in range(n_in):
         terms = " + ".join(f"w{layer}_{i}{k} * d{k}" for k in range(n_out))
-        code.append(f"            e{i} = {terms}")
         a = names.load("a", layer - 1, i)
-        if names.sigmoids:
-            code.append(f"            e{i} *= {a} * (1.0 - {a})")
-        else:
-            code.append(f"            e{i} = 0.0 if {a} <= 0.0 else e{i}")
+        code += [f"            e{i} = {terms}", f"            e{i} *= {a} * (1.0 - {a})"]
         if layer == 2:
             code += [f"            s{j}{i} += e{i} * u{j}" for j in range(below)]
-            code += [f"            t{i} += e{i}"] * biases
         else:
             code.append(f"            {names.load('d', layer - 1, i)} = e{i}")
-    if layer == 2:
-        for i in range(n_in):
-            code += [f"        gradient[{names.weight(1, j, i)}] += s{j}{i}" for j in range(below)]
-            code += [f"        gradient[{names.weight(1, below, i)}] += t{i}"] * biases
+    for i in range(n_in):
+        code += [f"        gradient[{names.weight(1, j, i)}] += s{j}{i}" for j in range(below)]
     return code
 
 

@@ -1,13 +1,15 @@
-"""Sums of scaled rows, with the sums kept in registers: the inner loop of a sparse first layer.
+"""Two inner loops, written as LLVM's own vector instructions: rows' sums, and a line's residuals.
 
-    y += sum over p in [first, last) of values[p] w[indices[p]]
+`add_rows` is the inner loop of a sparse first layer. Left to itself, LLVM loads and stores y anew
+for each row or for a few of them, and looks each time whether rows overlap it; that takes as long
+as the products. Here the loops are written the other way round, with the sums in registers: for
+eight vectors' width of columns, go through all rows.
 
-Left to itself, LLVM loads and stores y anew for each row or for a few of them, and looks each time
-whether rows overlap it; that takes as long as the products. Here the loops are written the other
-way round, as LLVM's own vector instructions: for eight vectors' width of columns, go through all
-rows. `add_rows` says in plain Python what is computed, and is what runs without the JIT.
+`line_residuals` is where `pieces` meets the samples, a hundred at a time as a rule. LLVM's own code
+takes 32 samples together and what is left over one by one; here that is one masked vector.
 
-As with `jit`, numba's cache does not notice an edit of this file.
+The functions say in plain Python what is computed, and are what runs without the JIT. As with
+`jit`, numba's cache does not notice an edit of this file.
 """
 
 from __future__ import annotations
@@ -40,6 +42,18 @@ def add_rows(
     """
     for p in range(first, last):
         y += values[p] * w[indices[p], : y.size]
+
+
+def line_residuals(
+    x: np.ndarray, y: np.ndarray, start: int, end: int, slope: float, shift: float
+) -> tuple[float, float, float]:
+    """Sum up r², r and r x with r = slope x + shift - y over [start, end) of x and y (n,).
+
+    In a kernel both must be contiguous, of float64; sums are reordered, and nothing is checked.
+    """
+    x, y = x[start:end], y[start:end]
+    r = slope * x + shift - y
+    return r @ r, r.sum(), r @ x
 
 
 @type_callable(add_rows)
@@ -75,16 +89,13 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     def columns(k: Any, vectors: int, length: int) -> None:
         """Add all rows to the columns from k on: so many vectors of so many numbers."""
         vector, loaded = ir.VectorType(number, length), ir.VectorType(weight, length)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), length), None)
 
         def raised(p: Any, sums: list[Any]) -> list[Any]:
             index = builder.load(builder.gep(indices.data, [p]))
             index = context.cast(builder, index, kinds[2].dtype, types.intp)
             value = builder.load(builder.gep(values.data, [p]))
             value = context.cast(builder, value, kinds[3].dtype, kinds[0].dtype)
-            nothing = ir.Constant(vector, ir.Undefined)
-            one = builder.insert_element(nothing, value, ir.IntType(32)(0))
-            scale = builder.shuffle_vector(one, one, zeros)
+            scale = _repeated(builder, value, length)
             begin = builder.add(builder.mul(index, stride), k)
             rows = [_load(builder, row) for row in _places(builder, w.data, begin, loaded, vectors)]
             rows = rows if number == weight else [builder.fpext(row, vector) for row in rows]
@@ -105,6 +116,93 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 columns(k, vectors, length)
             begin = end
     return context.get_dummy_value()
+
+
+@type_callable(line_residuals)
+def _typed_residuals(context: Any) -> Any:
+    def typed(x: Any, y: Any, start: Any, end: Any, slope: Any, shift: Any) -> Any:
+        fits = all(
+            isinstance(each, types.Array) and each.layout == "C" and each.dtype == types.float64
+            for each in (x, y)
+        )
+        return types.UniTuple(types.float64, 3) if fits else None
+
+    return typed
+
+
+@lower_builtin(line_residuals, *[types.Array] * 2, *[types.Integer] * 2, *[types.Float] * 2)
+def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    lanes = 2 * VECTOR // 8  # two vectors, whose sums do not wait for each other
+    number = ir.DoubleType()
+    vector, bits = ir.VectorType(number, lanes), ir.VectorType(ir.IntType(1), lanes)
+    x, y = (
+        context.make_array(kind)(context, builder, argument)
+        for kind, argument in zip(signature.args[:2], arguments[:2], strict=True)
+    )
+    start, end = (
+        context.cast(builder, argument, kind, types.intp)
+        for kind, argument in zip(signature.args[2:4], arguments[2:4], strict=True)
+    )
+    slope, shift = (_repeated(builder, argument, lanes) for argument in arguments[4:])
+    nothing = ir.Constant(vector, None)
+    sums = [cgutils.alloca_once_value(builder, nothing) for _ in range(3)]
+
+    def residuals(xs: Any, ys: Any) -> Any:
+        line = builder.fadd(builder.fmul(slope, xs, flags=_FAST), shift, flags=_FAST)
+        return builder.fsub(line, ys, flags=_FAST)
+
+    def add(r: Any, xs: Any) -> None:
+        for place, factor in zip(sums, (r, None, xs), strict=True):
+            term = r if factor is None else builder.fmul(r, factor, flags=_FAST)
+            builder.store(builder.fadd(builder.load(place), term, flags=_FAST), place)
+
+    whole = builder.add(start, builder.and_(builder.sub(end, start), _INTP(-lanes)))
+    with cgutils.for_range_slice(builder, start, whole, _INTP(lanes)) as (n, _):
+        xs, ys = (_load(builder, _places(builder, each.data, n, vector, 1)[0]) for each in (x, y))
+        add(residuals(xs, ys), xs)
+    left = builder.sub(end, whole)
+    with builder.if_then(builder.icmp_signed(">", left, _INTP(0))):
+        numbers = ir.Constant(ir.VectorType(_INTP, lanes), list(range(lanes)))
+        inside = builder.icmp_signed("<", numbers, _repeated(builder, left, lanes))
+        masked = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(vector, [vector.as_pointer(), ir.IntType(32), bits, vector]),
+            f"llvm.masked.load.v{lanes}f64.p0v{lanes}f64",
+        )
+        xs, ys = (
+            builder.call(
+                masked,
+                [
+                    _places(builder, each.data, whole, vector, 1)[0],
+                    ir.IntType(32)(8),
+                    inside,
+                    nothing,
+                ],
+            )
+            for each in (x, y)
+        )
+        add(builder.select(inside, residuals(xs, ys), nothing), xs)
+    total = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(number, [number, vector]),
+        f"llvm.vector.reduce.fadd.v{lanes}f64",
+    )
+    return context.make_tuple(
+        builder,
+        signature.return_type,
+        [
+            builder.call(total, [number(0.0), builder.load(place)], fastmath=("reassoc",))
+            for place in sums
+        ],
+    )
+
+
+def _repeated(builder: Any, value: Any, lanes: int) -> Any:
+    """A vector of one number."""
+    vector = ir.VectorType(value.type, lanes)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
+    return builder.shuffle_vector(one, one, zeros)
 
 
 def _most_vectors() -> int:

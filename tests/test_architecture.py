@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nconvex import enclosure, kernels, rounding
+from nconvex import enclosure, kernels, pieces, rounding
 
 PACKAGE = Path(__file__).parents[1] / "nconvex"
 
@@ -18,9 +18,10 @@ ORDER = (
     "jit",
     "vectors",
     "kernels",
+    "pieces",
     "enclosure",
     "specialise",
-    "kernels_1_4_4_1",
+    "pieces_1_4_4_1",
     "enclosure_1_4_4_1",
     "kernels_authors",
     "wide",
@@ -120,7 +121,7 @@ FORBIDDEN = {
 
 
 KERNELS = (
-    *("kernels", "kernels_1_4_4_1", "kernels_authors"),
+    *("kernels", "pieces", "pieces_1_4_4_1", "kernels_authors"),
     *("enclosure", "enclosure_1_4_4_1", "wide", "rounding"),
 )
 
@@ -199,7 +200,7 @@ def test_a_kernel_calls_only_kernels_of_its_own_file(module):
 
 def test_what_two_kernel_files_share_is_the_same_in_both():
     for shared, modules in (
-        ("exponential", ("kernels", "enclosure", "wide")),
+        ("exponential", ("kernels", "pieces", "enclosure", "wide")),
         ("relu_line", ("enclosure", "wide")),
     ):
         bodies = [
@@ -210,7 +211,7 @@ def test_what_two_kernel_files_share_is_the_same_in_both():
         ]
         assert len(bodies) == len(modules)
         assert all(body == bodies[0] for body in bodies)
-    for module in (enclosure, rounding):
+    for module in (pieces, enclosure, rounding):
         for name in ("IDENTITY", "RELU", "SIGMOID", "TANH", "MSE", "MAE", "HUBER", "LOG_COSH"):
             assert getattr(module, name, getattr(kernels, name)) == getattr(kernels, name)
         assert module.HUBER_DELTA == kernels.HUBER_DELTA

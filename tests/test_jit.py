@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "nconvex"
 
 COUNT = """
 import numpy as np
-from nconvex import kernels_1_4_4_1 as kernels, jit
+from nconvex import pieces_1_4_4_1 as kernels, jit
 before = jit.is_compiled(kernels.rmsprop)
 import nconvex as nc
 nc.train(nc.quad.problem(), 0.05)
@@ -47,7 +47,7 @@ def test_the_next_process_finds_the_cache_and_the_same_bits_whatever_is_in_it(tm
     # Once the loss alone is compiled and cached first, once everything in one go.
     loss = "import numpy as np, nconvex as nc; nc.quad.problem().loss(np.zeros(33))"
     pair = (
-        "from nconvex import kernels_1_4_4_1 as kernels, jit\n"
+        "from nconvex import pieces_1_4_4_1 as kernels, jit\n"
         "print(jit.is_compiled(kernels.rmsprop))\n"
         "import numpy as np, nconvex as nc\n"
         "problem = nc.quad.problem(loss='huber')\n"
@@ -67,7 +67,7 @@ def test_a_nearly_full_disk_is_left_alone(tmp_path):
         "import shutil, collections\n"
         "Usage = collections.namedtuple('Usage', 'total used free')\n"
         "shutil.disk_usage = lambda path: Usage(100, 100, 2**20)\n"
-        "from nconvex import kernels_1_4_4_1 as kernels\n"
+        "from nconvex import pieces_1_4_4_1 as kernels\n"
         "print(bool(kernels.rmsprop.stats.cache_path))"
     )
     assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() == ["False"]
@@ -77,7 +77,7 @@ def test_a_nearly_full_disk_is_left_alone(tmp_path):
 
 def test_without_the_jit_nothing_needs_compiling():
     code = (
-        "from nconvex import kernels_1_4_4_1 as kernels, jit; "
+        "from nconvex import pieces_1_4_4_1 as kernels, jit; "
         "print(jit.is_compiled(kernels.rmsprop))"
     )
     assert run(code, NUMBA_DISABLE_JIT="1").stdout.split() == ["True"]

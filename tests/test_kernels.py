@@ -18,7 +18,7 @@ from nconvex.problem import Problem
 
 HIDDEN = ("relu", "sigmoid", "tanh")
 NETS = (
-    MLP((1, 4, 4, 1)),
+    MLP((2, 4, 4, 1)),
     MLP((3, 5, 2), biases=False),
     MLP((2, 1, 9, 3, 2), output_activation="sigmoid"),
     MLP((2, 3)),
@@ -72,7 +72,7 @@ def test_the_gradient_checker_catches_a_planted_wrong_gradient(parameter):
     "samples", [1, kernels.TILE - 1, kernels.TILE, kernels.TILE + 1, 2 * kernels.TILE + 7]
 )
 def test_every_sample_counts_once_at_the_edges_of_tiles(samples):
-    model = MLP((1, 4, 4, 1))
+    model = MLP((2, 4, 4, 1))
     problem, theta = make(model, "mse", samples=samples)
     value, gradient = problem.loss_and_gradient(theta)
     assert value == pytest.approx(reference.loss(model, "mse", theta, problem.X, problem.y))
@@ -83,7 +83,7 @@ def test_every_sample_counts_once_at_the_edges_of_tiles(samples):
 
 @pytest.mark.parametrize("activation", HIDDEN)
 def test_rmsprop_takes_the_steps_of_the_formula(activation):
-    model = MLP((1, 4, 4, 1), activation)
+    model = MLP((2, 4, 4, 1), activation)
     problem, theta = make(model, "mse", budget=25, check_every=10)
     descent = problem.descend(theta, 0.0, np.random.default_rng(0))
     expected = reference.rmsprop(
@@ -98,7 +98,7 @@ def test_rmsprop_takes_the_steps_of_the_formula(activation):
 
 
 def test_rmsprop_stops_at_the_first_look_at_or_below_the_target():
-    problem, theta = make(MLP((1, 4, 4, 1), "tanh"), "mse", budget=50, check_every=3)
+    problem, theta = make(MLP((2, 4, 4, 1), "tanh"), "mse", budget=50, check_every=3)
     losses = {}
     for steps in range(3, 51, 3):
         settings = replace(problem.rmsprop, budget=50)
@@ -120,7 +120,7 @@ def test_rmsprop_stops_at_the_first_look_at_or_below_the_target():
 
 
 def test_a_descent_in_pieces_is_the_same_descent(monkeypatch):
-    problem, theta = make(MLP((1, 4, 4, 1)), "mse", budget=40, check_every=7)
+    problem, theta = make(MLP((2, 4, 4, 1)), "mse", budget=40, check_every=7)
     whole = problem.descend(theta, 1e-9, np.random.default_rng(0))
     monkeypatch.setattr("nconvex.problem.WORK_BETWEEN_SIGNALS", 1)
     pieces = problem.descend(theta, 1e-9, np.random.default_rng(0))
@@ -151,19 +151,19 @@ def test_a_descent_reports_the_very_loss_that_the_landscape_gives(activation, lo
     # connect() asks the landscape again, and grants no tolerance; the kernel's own sums may be
     # ordered differently, so the descent must have asked it, too
     for seed in range(5):
-        problem, theta = make(MLP((1, 4, 4, 1), activation), loss, seed=seed, budget=30)
+        problem, theta = make(MLP((2, 4, 4, 1), activation), loss, seed=seed, budget=30)
         descent = problem.descend(theta, 0.0, np.random.default_rng(0))
         assert descent.loss == problem.loss(descent.theta)
 
 
 @pytest.mark.parametrize(("activation", "loss"), COMBINATIONS)
 def test_what_is_not_a_number_stays_visible(activation, loss):
-    problem, theta = make(MLP((1, 4, 4, 1), activation), loss, samples=5)
+    problem, theta = make(MLP((2, 4, 4, 1), activation), loss, samples=5)
     bad = theta.copy()
     bad[0] = np.nan
     work = problem._work()
     gradient = np.zeros_like(bad)
-    value = kernels.loss_and_gradient(
+    value = problem._kernels.loss_and_gradient(
         bad, problem._layers, problem._loss, *problem._train, *work, gradient
     )
     assert np.isnan(value)
@@ -173,7 +173,7 @@ def test_what_is_not_a_number_stays_visible(activation, loss):
 @pytest.mark.parametrize("activation", HIDDEN)
 @pytest.mark.parametrize("loss", ["mae", "huber", "log-cosh"])
 def test_large_weights_give_a_large_loss_not_a_wrong_one(activation, loss):
-    model = MLP((1, 4, 1), activation)
+    model = MLP((2, 4, 1), activation)
     problem, theta = make(model, loss, samples=7)
     large = theta * 1e5
     expected = {
@@ -187,7 +187,7 @@ def test_large_weights_give_a_large_loss_not_a_wrong_one(activation, loss):
 
 
 def test_a_diverging_descent_says_so():
-    problem, theta = make(MLP((1, 4, 1)), "mse", learning_rate=1e200, final_learning_rate=1e200)
+    problem, theta = make(MLP((2, 4, 1)), "mse", learning_rate=1e200, final_learning_rate=1e200)
     with np.errstate(all="ignore"):  # without the JIT, NumPy's own numbers would warn
         descent = problem.descend(theta, 1e-3, np.random.default_rng(0))
     assert descent.status is DescentStatus.DIVERGED

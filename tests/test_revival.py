@@ -30,8 +30,8 @@ def test_it_connects_what_plain_leaves_unconnected():
 
 
 def test_a_path_through_revived_ends_is_one_path_and_judged_as_such():
-    problem, *ends = pair(2)
-    string = nc.connect_reviving(problem, *ends, L0, seed=child(2, 3))
+    problem, *ends = pair(13)
+    string = nc.connect_reviving(problem, *ends, L0, seed=child(13, 3))
     assert string.connected
     assert max(insertion.attempt for insertion in string.trace) > 1
     np.testing.assert_array_equal(string.beads[[0, -1]], ends)

@@ -8,7 +8,7 @@ import reference
 import test_enclosure
 import test_kernels
 
-from nconvex import MLP, enclosure, kernels, specialise
+from nconvex import MLP, enclosure, kernels, pieces, specialise
 from nconvex.kernels import LOSSES
 from nconvex.problem import Problem, Segment
 
@@ -24,20 +24,25 @@ def test_the_files_are_up_to_date(name):
 
 def test_they_are_chosen_for_their_network_only():
     chosen = test_kernels.make(NETWORK, "mse")[0]
-    assert chosen._kernels.__name__ == "nconvex.kernels_1_4_4_1"
+    assert chosen._kernels.__name__ == "nconvex.pieces_1_4_4_1"
     assert chosen._enclosure.__name__ == "nconvex.enclosure_1_4_4_1"
     problem = test_kernels.make(AUTHORS, "mae")[0]
     assert problem._kernels.__name__ == "nconvex.kernels_authors"
     assert problem._enclosure is enclosure
-    for other in (
-        MLP((1, 4, 4, 1), "tanh"),
-        MLP((1, 4, 4, 1), biases=False),
-        MLP((1, 4, 1)),
-        replace(AUTHORS, biases=True),
-        replace(AUTHORS, sizes=(1, 4, 3, 1)),
+    for other, expected in (
+        (MLP((1, 4, 4, 1), "tanh"), kernels),
+        (MLP((2, 4, 4, 1)), kernels),
+        (MLP((1, 4, 4, 1), biases=False), pieces),
+        (MLP((1, 4, 1)), pieces),
+        (replace(AUTHORS, biases=True), kernels),
+        (replace(AUTHORS, sizes=(1, 4, 3, 1)), kernels),
     ):
         problem = test_kernels.make(other, "mse")[0]
-        assert (problem._kernels, problem._enclosure) == (kernels, enclosure)
+        assert (problem._kernels, problem._enclosure) == (expected, enclosure)
+    for network in (NETWORK, AUTHORS):
+        start = {"default": "uniform", "uniform": "default"}[network.initialisation]
+        same = test_kernels.make(replace(network, initialisation=start), "mse")[0]
+        assert same._kernels.__name__ in ("nconvex.pieces_1_4_4_1", "nconvex.kernels_authors")
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -96,11 +101,11 @@ def test_brackets_are_those_of_the_generic_kernels(loss):
 
 
 def test_other_sizes_could_be_written_as_well():
-    for sizes in ((2, 3, 1), (1, 5, 2, 3, 2)):
+    for sizes in ((1, 3, 1), (1, 5, 2, 3, 2)):
         network = specialise.Network(sizes)
         sigmoids = specialise.Network(sizes, sigmoids=True)
         for code in (
-            specialise.mean_loss(network),
+            specialise.mean_loss_by_pieces(network),
             specialise.enclose(network),
             specialise.mean_loss(sigmoids),
         ):

@@ -7,7 +7,7 @@ from numba.core.errors import TypingError
 
 from nconvex import vectors
 from nconvex.jit import kernel
-from nconvex.vectors import add_rows
+from nconvex.vectors import add_rows, line_residuals
 
 
 @kernel
@@ -102,3 +102,35 @@ def test_the_number_of_registers_changes_nothing(most, monkeypatch):
     compiled(found, w, indices, values, 0, 50)
     anew(y, w, indices, values, 0, 50)
     np.testing.assert_allclose(found, y, atol=1e-4)
+
+
+@njit
+def compiled_residuals(x, y, start, end, slope, shift):
+    return line_residuals(x, y, start, end, slope, shift)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 31, 32, 64, 100])
+def test_residuals_are_those_of_the_line(length):
+    rng = np.random.default_rng(length)
+    x, y = rng.normal(size=(2, 120))
+    x[length + 5 :] = y[:5] = np.nan  # what is outside is not looked at
+    r = 1.5 * x[5 : length + 5] - 0.7 - y[5 : length + 5]
+    expected = r @ r, r.sum(), r @ x[5 : length + 5]
+    for found in (compiled_residuals, line_residuals):
+        sums = found(x, y, 5, length + 5, 1.5, -0.7)
+        np.testing.assert_allclose(sums, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_residual_that_is_not_a_number_comes_through():
+    x, y = np.ones((2, 40))
+    for place in (3, 39):
+        broken = y.copy()
+        broken[place] = np.nan
+        assert np.isnan(compiled_residuals(x, broken, 0, 40, 1.0, 0.0)).all()
+
+
+def test_residuals_of_arrays_that_they_would_misread_are_refused():
+    x, y = np.ones((2, 40))
+    for wrong in (x[::2], x.astype(np.float32)):
+        with pytest.raises(TypingError, match="line_residuals"):
+            compiled_residuals(wrong, y, 0, 10, 1.0, 0.0)
