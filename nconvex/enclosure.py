@@ -34,8 +34,8 @@ the search's intervals are left with a few samples only.
 where that bound has its maximum. It goes depth first, the worse half first, so that the lists of
 unsettled samples form a stack.
 
-All bounds hold up to rounding, which `rounding` bounds, for sums over samples in any order.
-Nothing else is reordered; a product and a sum may be fused.
+All bounds hold up to rounding, which `rounding` bounds, for sums in any order. But for the sums
+over samples and the values at points nothing is reordered; a product and a sum may be fused.
 
 ``rows`` (R, tile) is the workspace, a column a sample of the tile. After four rows for passing use
 (``LOW`` …) come the inputs, a row each, then for each unit its coefficients and its radius. A
@@ -318,12 +318,11 @@ def enclose_smooth(rows, first, degree, width, activation):
 
 
 @part
-def enclose(theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known):
+def enclose(theta_a, theta_b, layers, X, members, width, rows, weights, sources, known):
     """Enclose all units for a tile of samples, X[:, members]; returns the output's first row.
 
-    `rise` is what a layer adds to the degree: 1, or 0 where theta_a is theta_b and one point is
-    evaluated. The tile is filled up to `width` with its last sample. known (units,) holds what is
-    known of each: OFF units and the radii of EXACT ones are left out of the sums.
+    The tile is filled up to `width` with its last sample. known (units,) holds what is known of
+    each: OFF units and the radii of EXACT ones are left out of the sums.
     """
     count = members.size
     for i in range(X.shape[0]):
@@ -342,7 +341,7 @@ def enclose(theta_a, theta_b, rise, layers, X, members, width, rows, weights, so
         n_out = layers[layer, 1]
         biases = layers[layer, 3]
         activation = layers[layer, 4]
-        degree += rise
+        degree += 1
         stride = degree + 2
         for j in range(n_out):
             first = base + j * stride
@@ -351,7 +350,7 @@ def enclose(theta_a, theta_b, rise, layers, X, members, width, rows, weights, so
                 terms = 0
                 bias = 0.0
                 if k <= degree:
-                    right = k / degree if degree > 0 else 0.0
+                    right = k / degree
                     left = 1.0 - right
                     if biases >= 0:
                         bias = left * theta_a[biases + j] + right * theta_b[biases + j]
@@ -360,7 +359,7 @@ def enclose(theta_a, theta_b, rise, layers, X, members, width, rows, weights, so
                             continue
                         w = layers[layer, 2] + i * n_out + j
                         source = base_in + i * stride_in + k
-                        if k < degree or rise == 0:
+                        if k < degree:
                             weights[terms] = left * theta_a[w]
                             sources[terms] = source
                             terms += 1
@@ -380,9 +379,7 @@ def enclose(theta_a, theta_b, rise, layers, X, members, width, rows, weights, so
                     loose = terms > 0
                 combine(rows, first + k, width, bias, weights, sources, terms)
             found = LOOSE if loose else EXACT
-            if rise == 0:
-                activate(rows, first, width, activation)
-            elif activation == RELU:
+            if activation == RELU:
                 relu = enclose_relu(rows, first, degree, width)
                 found = found if relu == EXACT else relu
             elif activation != IDENTITY:
@@ -458,7 +455,7 @@ def add_loss(rows, first, degree, loss, width, some, shares, whole, settled):
                 for n in range(width):
                     rows[LOW, n] = rows[MASK, n] * rows[first + i, n]
             for j in range(i, degree + 1):
-                share = shares[i, j] if degree > 0 else 1.0
+                share = shares[i, j]
                 whole[i + j] += share * dot(rows, first + i, first + j, width)
                 if some:
                     settled[i + j] += share * dot(rows, LOW, first + j, width)
@@ -479,6 +476,58 @@ def add_loss(rows, first, degree, loss, width, some, shares, whole, settled):
             whole[k] += total(rows, LOW, width)
             if some:
                 settled[k] += dot(rows, MASK, LOW, width)
+
+
+# -- One point of t -------------------------------------------------------------------------------
+
+
+@part
+def evaluate(theta, layers, X, start, count, rows, weights, sources):
+    """Run a tile of samples through the network, a row a unit; returns the output's first row."""
+    for i in range(X.shape[0]):
+        for n in range(count):
+            rows[FIRST + i, n] = X[i, start + n]
+    filled = FIRST + X.shape[0]
+    for layer in range(layers.shape[0]):
+        n_in = layers[layer, 0]
+        n_out = layers[layer, 1]
+        biases = layers[layer, 3]
+        for j in range(n_out):
+            for i in range(n_in):
+                weights[i] = theta[layers[layer, 2] + i * n_out + j]
+                sources[i] = filled - n_in + i
+            bias = theta[biases + j] if biases >= 0 else 0.0
+            combine(rows, filled + j, count, bias, weights, sources, n_in)
+            activate(rows, filled + j, count, layers[layer, 4])
+        filled += n_out
+    return filled - layers[layers.shape[0] - 1, 1]
+
+
+@sum_part
+def residual_losses(rows, y, Y, j, start, count, loss):
+    """Sum of one output unit's losses over a tile; row y has its values."""
+    result = 0.0
+    if loss == MSE:
+        for n in range(count):
+            r = rows[y, n] - Y[j, start + n]
+            result += r * r
+    else:
+        for n in range(count):
+            result += convex_loss(abs(rows[y, n] - Y[j, start + n]), loss)
+    return result
+
+
+@part
+def total_loss(theta, layers, loss, X, Y, rows, weights, sources):
+    """N L(X, θ), rounded no worse than on an interval; see `rounding`."""
+    samples = X.shape[1]
+    result = 0.0
+    for start in range(0, samples, rows.shape[1]):
+        count = min(rows.shape[1], samples - start)
+        output = evaluate(theta, layers, X, start, count, rows, weights, sources)
+        for j in range(Y.shape[0]):
+            result += residual_losses(rows, output + j, Y, j, start, count, loss)
+    return result
 
 
 # -- One scalar polynomial ------------------------------------------------------------------------
@@ -553,7 +602,8 @@ def bracket(
     ``nodes``   (STACK, 4)  of each open interval: bound (infinite at first), both ends, and where
                             γ is to be evaluated (NaN if it was)
     ``kept``    (STACK, D)  the polynomial of the samples that are settled on it
-    ``spans``   (STACK, 2)  where in `lists` the others begin and end; lists[:N] has all
+    ``spans``   (STACK, 2)  where in `lists` the others begin and end; lists[:N] has all (uint32:
+                            an index that cannot be negative need not be checked for it)
     """
     samples = X.shape[1]
     size = kept.shape[1]
@@ -571,88 +621,76 @@ def bracket(
                 state[3] = max(state[3], bound)
                 top -= 1
                 continue
-        look = peak == peak
-        if look:
-            first_job, last_job = 0, 1
-        elif splits > 0:
-            first_job, last_job = 1, 3
-            splits -= 1
-        else:
+        if peak == peak:
+            interpolate(theta1, theta2, peak, theta_a)
+            height = total_loss(theta_a, layers, loss, X, Y, rows, weights, sources) / samples
+            height = height if height == height else math.inf
+            if height > state[2]:
+                state[1] = peak
+                state[2] = height
+            nodes[here, 3] = math.nan
+            continue
+        if splits == 0:
             break
+        splits -= 1
         begin, end = spans[here, 0], spans[here, 1]
         middle = 0.5 * (left + right)
         free = samples
         for place in range(top):
             free = max(free, spans[place, 1])
-        if not look:
-            halve(kept[here], work[0], work[1])
-            for k in range(size):
-                kept[here, k] = work[0, k]
-                kept[here + 1, k] = work[1, k]
-        for job in range(first_job, last_job):  # one place for all, for much is inlined below
-            a = peak if job == 0 else (left if job == 1 else middle)
-            b = peak if job == 0 else (middle if job == 1 else right)
-            rise = 0 if look else 1
-            degree = rise * layers.shape[0]
+        halve(kept[here], work[0], work[1])
+        for k in range(size):
+            kept[here, k] = work[0, k]
+            kept[here + 1, k] = work[1, k]
+        degree = layers.shape[0]
+        negligible = NEGLIGIBLE * (allowed - lower)
+        for place in range(here, here + 2):  # one place for both, for much is inlined below
+            a = left if place == here else middle
+            b = middle if place == here else right
             interpolate(theta1, theta2, a, theta_a)
             interpolate(theta1, theta2, b, theta_b)
             for k in range(size):
                 whole[k] = 0.0
                 settled[k] = 0.0
-            negligible = 0.0 if look else NEGLIGIBLE * (allowed - lower)
             listed = free
-            start = 0 if look else begin
-            stop = samples if look else end
-            for tile in range(start, stop, rows.shape[1]):
-                count = min(rows.shape[1], stop - tile)
+            for tile in range(begin, end, rows.shape[1]):
+                count = min(rows.shape[1], end - tile)
                 members = lists[tile : tile + count]
                 width = (count + 7) // 8 * 8
                 output = enclose(
-                    theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known
+                    theta_a, theta_b, layers, X, members, width, rows, weights, sources, known
                 )
-                unsettled = count
+                for n in range(count):
+                    rows[SLACK, n] = 0.0
                 for j in range(Y.shape[0]):
-                    subtract_targets(rows, output + j * (degree + 2), degree, Y, j, members)
-                if not look:
-                    for n in range(count):
-                        rows[SLACK, n] = 0.0
-                    for j in range(Y.shape[0]):
-                        add_slack(rows, output + j * (degree + 2), degree, loss, count)
-                    unsettled = 0
-                    for n in range(count):
-                        is_open = not rows[SLACK, n] <= negligible
-                        rows[MASK, n] = 0.0 if is_open else 1.0
-                        lists[listed + unsettled] = members[n]
-                        unsettled += 1 if is_open else 0
-                    listed += unsettled
+                    first = output + j * (degree + 2)
+                    subtract_targets(rows, first, degree, Y, j, members)
+                    add_slack(rows, first, degree, loss, count)
+                unsettled = 0
+                for n in range(count):
+                    is_open = not rows[SLACK, n] <= negligible
+                    rows[MASK, n] = 0.0 if is_open else 1.0
+                    lists[listed + unsettled] = members[n]
+                    unsettled += 1 if is_open else 0
+                listed += unsettled
                 for j in range(Y.shape[0]):
                     first = output + j * (degree + 2)
                     some = unsettled < count
                     add_loss(rows, first, degree, loss, count, some, shares, whole, settled)
-            if look:
-                height = whole[0] / samples
-                height = height if height == height else math.inf
-                if height > state[2]:
-                    state[1] = peak
-                    state[2] = height
-                nodes[here, 3] = math.nan
-            else:
-                place = here + job - 1
-                for k in range(size):
-                    whole[k] = kept[place, k] + whole[k] / samples
-                    kept[place, k] += settled[k] / samples
-                nodes[place, 0], s = bound_polynomial(whole, work)
-                nodes[place, 1] = a
-                nodes[place, 2] = b
-                nodes[place, 3] = a + (b - a) * s
-                spans[place, 0] = free
-                spans[place, 1] = listed
-                free = listed
-        if not look:
-            if nodes[here, 0] > nodes[here + 1, 0]:  # the worse half is taken first
-                swap(nodes, here, here + 1)
-                swap(kept, here, here + 1)
-                swap(spans, here, here + 1)
-            top += 1
+            for k in range(size):
+                whole[k] = kept[place, k] + whole[k] / samples
+                kept[place, k] += settled[k] / samples
+            nodes[place, 0], s = bound_polynomial(whole, work)
+            nodes[place, 1] = a
+            nodes[place, 2] = b
+            nodes[place, 3] = a + (b - a) * s
+            spans[place, 0] = free
+            spans[place, 1] = listed
+            free = listed
+        if nodes[here, 0] > nodes[here + 1, 0]:  # the worse half is taken first
+            swap(nodes, here, here + 1)
+            swap(kept, here, here + 1)
+            swap(spans, here, here + 1)
+        top += 1
     state[0] = top
     return top == 0

@@ -1,6 +1,6 @@
 """`enclosure` for a 1-4-4-1 ReLU network with biases. Written by `specialise`: edit that.
 
-All but `enclose` is `enclosure`'s own text; names and shapes are explained there.
+All but `enclose` and `total_loss` is `enclosure`'s own text; names and shapes are explained there.
 """
 
 import math
@@ -93,7 +93,7 @@ def relu_line(lo, hi):
 
 @part
 def enclose(
-    theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known
+    theta_a, theta_b, layers, X, members, width, rows, weights, sources, known
 ):
     """As in `enclosure`, for a 1-4-4-1 ReLU network with biases."""
     count = members.size
@@ -102,62 +102,6 @@ def enclose(
         flat[2048 + n] = X[0, members[n]]
     for n in range(count, width):
         flat[2048 + n] = flat[2048 + count - 1]
-    if rise == 0:
-        w1_00 = theta_a[0]
-        b1_0 = theta_a[4]
-        w1_01 = theta_a[1]
-        b1_1 = theta_a[5]
-        w1_02 = theta_a[2]
-        b1_2 = theta_a[6]
-        w1_03 = theta_a[3]
-        b1_3 = theta_a[7]
-        w2_00 = theta_a[8]
-        w2_10 = theta_a[12]
-        w2_20 = theta_a[16]
-        w2_30 = theta_a[20]
-        b2_0 = theta_a[24]
-        w2_01 = theta_a[9]
-        w2_11 = theta_a[13]
-        w2_21 = theta_a[17]
-        w2_31 = theta_a[21]
-        b2_1 = theta_a[25]
-        w2_02 = theta_a[10]
-        w2_12 = theta_a[14]
-        w2_22 = theta_a[18]
-        w2_32 = theta_a[22]
-        b2_2 = theta_a[26]
-        w2_03 = theta_a[11]
-        w2_13 = theta_a[15]
-        w2_23 = theta_a[19]
-        w2_33 = theta_a[23]
-        b2_3 = theta_a[27]
-        w3_00 = theta_a[28]
-        w3_10 = theta_a[29]
-        w3_20 = theta_a[30]
-        w3_30 = theta_a[31]
-        b3_0 = theta_a[32]
-        for n in range(width):
-            a0_0 = flat[2048 + n]
-            z = b1_0 + w1_00 * a0_0
-            a1_0 = 0.0 if z < 0.0 else z
-            z = b1_1 + w1_01 * a0_0
-            a1_1 = 0.0 if z < 0.0 else z
-            z = b1_2 + w1_02 * a0_0
-            a1_2 = 0.0 if z < 0.0 else z
-            z = b1_3 + w1_03 * a0_0
-            a1_3 = 0.0 if z < 0.0 else z
-            z = b2_0 + w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
-            a2_0 = 0.0 if z < 0.0 else z
-            z = b2_1 + w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
-            a2_1 = 0.0 if z < 0.0 else z
-            z = b2_2 + w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
-            a2_2 = 0.0 if z < 0.0 else z
-            z = b2_3 + w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
-            a2_3 = 0.0 if z < 0.0 else z
-            z = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
-            flat[10752 + n] = z
-            flat[11264 + n] = 0.0
-        return 21
     u_00_0 = theta_a[0]
     v_00_1 = theta_b[0]
     u_b0_0 = theta_a[4]
@@ -545,7 +489,7 @@ def add_loss(rows, first, degree, loss, width, some, shares, whole, settled):
                 for n in range(width):
                     rows[LOW, n] = rows[MASK, n] * rows[first + i, n]
             for j in range(i, degree + 1):
-                share = shares[i, j] if degree > 0 else 1.0
+                share = shares[i, j]
                 whole[i + j] += share * dot(rows, first + i, first + j, width)
                 if some:
                     settled[i + j] += share * dot(rows, LOW, first + j, width)
@@ -566,6 +510,104 @@ def add_loss(rows, first, degree, loss, width, some, shares, whole, settled):
             whole[k] += total(rows, LOW, width)
             if some:
                 settled[k] += dot(rows, MASK, LOW, width)
+
+
+@sum_part
+def residual_losses(rows, y, Y, j, start, count, loss):
+    """Sum of one output unit's losses over a tile; row y has its values."""
+    result = 0.0
+    if loss == MSE:
+        for n in range(count):
+            r = rows[y, n] - Y[j, start + n]
+            result += r * r
+    else:
+        for n in range(count):
+            result += convex_loss(abs(rows[y, n] - Y[j, start + n]), loss)
+    return result
+
+
+@sum_part
+def total_loss(theta, layers, loss, X, Y, rows, weights, sources):
+    """As in `enclosure`, for a 1-4-4-1 ReLU network with biases."""
+    w1_00 = theta[0]
+    b1_0 = theta[4]
+    w1_01 = theta[1]
+    b1_1 = theta[5]
+    w1_02 = theta[2]
+    b1_2 = theta[6]
+    w1_03 = theta[3]
+    b1_3 = theta[7]
+    w2_00 = theta[8]
+    w2_10 = theta[12]
+    w2_20 = theta[16]
+    w2_30 = theta[20]
+    b2_0 = theta[24]
+    w2_01 = theta[9]
+    w2_11 = theta[13]
+    w2_21 = theta[17]
+    w2_31 = theta[21]
+    b2_1 = theta[25]
+    w2_02 = theta[10]
+    w2_12 = theta[14]
+    w2_22 = theta[18]
+    w2_32 = theta[22]
+    b2_2 = theta[26]
+    w2_03 = theta[11]
+    w2_13 = theta[15]
+    w2_23 = theta[19]
+    w2_33 = theta[23]
+    b2_3 = theta[27]
+    w3_00 = theta[28]
+    w3_10 = theta[29]
+    w3_20 = theta[30]
+    w3_30 = theta[31]
+    b3_0 = theta[32]
+    x0 = X[0]
+    y0 = Y[0]
+    result = 0.0
+    if loss == MSE:
+        for n in range(x0.size):
+            a0_0 = x0[n]
+            z0 = b1_0 + w1_00 * a0_0
+            a1_0 = 0.0 if z0 < 0.0 else z0
+            z1 = b1_1 + w1_01 * a0_0
+            a1_1 = 0.0 if z1 < 0.0 else z1
+            z2 = b1_2 + w1_02 * a0_0
+            a1_2 = 0.0 if z2 < 0.0 else z2
+            z3 = b1_3 + w1_03 * a0_0
+            a1_3 = 0.0 if z3 < 0.0 else z3
+            z0 = b2_0 + w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
+            a2_0 = 0.0 if z0 < 0.0 else z0
+            z1 = b2_1 + w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
+            a2_1 = 0.0 if z1 < 0.0 else z1
+            z2 = b2_2 + w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
+            a2_2 = 0.0 if z2 < 0.0 else z2
+            z3 = b2_3 + w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
+            a2_3 = 0.0 if z3 < 0.0 else z3
+            z0 = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
+            result += (z0 - y0[n]) ** 2
+    else:
+        for n in range(x0.size):
+            a0_0 = x0[n]
+            z0 = b1_0 + w1_00 * a0_0
+            a1_0 = 0.0 if z0 < 0.0 else z0
+            z1 = b1_1 + w1_01 * a0_0
+            a1_1 = 0.0 if z1 < 0.0 else z1
+            z2 = b1_2 + w1_02 * a0_0
+            a1_2 = 0.0 if z2 < 0.0 else z2
+            z3 = b1_3 + w1_03 * a0_0
+            a1_3 = 0.0 if z3 < 0.0 else z3
+            z0 = b2_0 + w2_00 * a1_0 + w2_10 * a1_1 + w2_20 * a1_2 + w2_30 * a1_3
+            a2_0 = 0.0 if z0 < 0.0 else z0
+            z1 = b2_1 + w2_01 * a1_0 + w2_11 * a1_1 + w2_21 * a1_2 + w2_31 * a1_3
+            a2_1 = 0.0 if z1 < 0.0 else z1
+            z2 = b2_2 + w2_02 * a1_0 + w2_12 * a1_1 + w2_22 * a1_2 + w2_32 * a1_3
+            a2_2 = 0.0 if z2 < 0.0 else z2
+            z3 = b2_3 + w2_03 * a1_0 + w2_13 * a1_1 + w2_23 * a1_2 + w2_33 * a1_3
+            a2_3 = 0.0 if z3 < 0.0 else z3
+            z0 = b3_0 + w3_00 * a2_0 + w3_10 * a2_1 + w3_20 * a2_2 + w3_30 * a2_3
+            result += convex_loss(abs(z0 - y0[n]), loss)
+    return result
 
 
 # -- One scalar polynomial ------------------------------------------------------------------------
@@ -640,7 +682,8 @@ def bracket(
     ``nodes``   (STACK, 4)  of each open interval: bound (infinite at first), both ends, and where
                             γ is to be evaluated (NaN if it was)
     ``kept``    (STACK, D)  the polynomial of the samples that are settled on it
-    ``spans``   (STACK, 2)  where in `lists` the others begin and end; lists[:N] has all
+    ``spans``   (STACK, 2)  where in `lists` the others begin and end; lists[:N] has all (uint32:
+                            an index that cannot be negative need not be checked for it)
     """
     samples = X.shape[1]
     size = kept.shape[1]
@@ -658,88 +701,76 @@ def bracket(
                 state[3] = max(state[3], bound)
                 top -= 1
                 continue
-        look = peak == peak
-        if look:
-            first_job, last_job = 0, 1
-        elif splits > 0:
-            first_job, last_job = 1, 3
-            splits -= 1
-        else:
+        if peak == peak:
+            interpolate(theta1, theta2, peak, theta_a)
+            height = total_loss(theta_a, layers, loss, X, Y, rows, weights, sources) / samples
+            height = height if height == height else math.inf
+            if height > state[2]:
+                state[1] = peak
+                state[2] = height
+            nodes[here, 3] = math.nan
+            continue
+        if splits == 0:
             break
+        splits -= 1
         begin, end = spans[here, 0], spans[here, 1]
         middle = 0.5 * (left + right)
         free = samples
         for place in range(top):
             free = max(free, spans[place, 1])
-        if not look:
-            halve(kept[here], work[0], work[1])
-            for k in range(size):
-                kept[here, k] = work[0, k]
-                kept[here + 1, k] = work[1, k]
-        for job in range(first_job, last_job):  # one place for all, for much is inlined below
-            a = peak if job == 0 else (left if job == 1 else middle)
-            b = peak if job == 0 else (middle if job == 1 else right)
-            rise = 0 if look else 1
-            degree = rise * layers.shape[0]
+        halve(kept[here], work[0], work[1])
+        for k in range(size):
+            kept[here, k] = work[0, k]
+            kept[here + 1, k] = work[1, k]
+        degree = layers.shape[0]
+        negligible = NEGLIGIBLE * (allowed - lower)
+        for place in range(here, here + 2):  # one place for both, for much is inlined below
+            a = left if place == here else middle
+            b = middle if place == here else right
             interpolate(theta1, theta2, a, theta_a)
             interpolate(theta1, theta2, b, theta_b)
             for k in range(size):
                 whole[k] = 0.0
                 settled[k] = 0.0
-            negligible = 0.0 if look else NEGLIGIBLE * (allowed - lower)
             listed = free
-            start = 0 if look else begin
-            stop = samples if look else end
-            for tile in range(start, stop, rows.shape[1]):
-                count = min(rows.shape[1], stop - tile)
+            for tile in range(begin, end, rows.shape[1]):
+                count = min(rows.shape[1], end - tile)
                 members = lists[tile : tile + count]
                 width = (count + 7) // 8 * 8
                 output = enclose(
-                    theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known
+                    theta_a, theta_b, layers, X, members, width, rows, weights, sources, known
                 )
-                unsettled = count
+                for n in range(count):
+                    rows[SLACK, n] = 0.0
                 for j in range(Y.shape[0]):
-                    subtract_targets(rows, output + j * (degree + 2), degree, Y, j, members)
-                if not look:
-                    for n in range(count):
-                        rows[SLACK, n] = 0.0
-                    for j in range(Y.shape[0]):
-                        add_slack(rows, output + j * (degree + 2), degree, loss, count)
-                    unsettled = 0
-                    for n in range(count):
-                        is_open = not rows[SLACK, n] <= negligible
-                        rows[MASK, n] = 0.0 if is_open else 1.0
-                        lists[listed + unsettled] = members[n]
-                        unsettled += 1 if is_open else 0
-                    listed += unsettled
+                    first = output + j * (degree + 2)
+                    subtract_targets(rows, first, degree, Y, j, members)
+                    add_slack(rows, first, degree, loss, count)
+                unsettled = 0
+                for n in range(count):
+                    is_open = not rows[SLACK, n] <= negligible
+                    rows[MASK, n] = 0.0 if is_open else 1.0
+                    lists[listed + unsettled] = members[n]
+                    unsettled += 1 if is_open else 0
+                listed += unsettled
                 for j in range(Y.shape[0]):
                     first = output + j * (degree + 2)
                     some = unsettled < count
                     add_loss(rows, first, degree, loss, count, some, shares, whole, settled)
-            if look:
-                height = whole[0] / samples
-                height = height if height == height else math.inf
-                if height > state[2]:
-                    state[1] = peak
-                    state[2] = height
-                nodes[here, 3] = math.nan
-            else:
-                place = here + job - 1
-                for k in range(size):
-                    whole[k] = kept[place, k] + whole[k] / samples
-                    kept[place, k] += settled[k] / samples
-                nodes[place, 0], s = bound_polynomial(whole, work)
-                nodes[place, 1] = a
-                nodes[place, 2] = b
-                nodes[place, 3] = a + (b - a) * s
-                spans[place, 0] = free
-                spans[place, 1] = listed
-                free = listed
-        if not look:
-            if nodes[here, 0] > nodes[here + 1, 0]:  # the worse half is taken first
-                swap(nodes, here, here + 1)
-                swap(kept, here, here + 1)
-                swap(spans, here, here + 1)
-            top += 1
+            for k in range(size):
+                whole[k] = kept[place, k] + whole[k] / samples
+                kept[place, k] += settled[k] / samples
+            nodes[place, 0], s = bound_polynomial(whole, work)
+            nodes[place, 1] = a
+            nodes[place, 2] = b
+            nodes[place, 3] = a + (b - a) * s
+            spans[place, 0] = free
+            spans[place, 1] = listed
+            free = listed
+        if nodes[here, 0] > nodes[here + 1, 0]:  # the worse half is taken first
+            swap(nodes, here, here + 1)
+            swap(kept, here, here + 1)
+            swap(spans, here, here + 1)
+        top += 1
     state[0] = top
     return top == 0

@@ -304,7 +304,7 @@ class Segment:
         kept = np.zeros((enclosure.STACK, degree + 1))
         spans = np.empty((enclosure.STACK, 2), dtype=np.int64)
         spans[:2] = 0, samples
-        lists = np.empty(2 * enclosure.STACK * samples + 1, dtype=np.int32)
+        lists = np.empty(2 * enclosure.STACK * samples + 1, dtype=np.uint32)
         lists[:samples] = np.arange(samples)
         self._ends = theta1, theta2
         self._bracket = bounds.bracket

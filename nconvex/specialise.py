@@ -35,7 +35,7 @@ UNUSED = {
     "pieces": {"workspace", "ranked", "running_sums", "split", "forward", "backward"}
     | {"_parts_per_length"},
     "enclosure": {"combine", "activate", "exponential", "enclose_relu", "put_line"}
-    | {"enclose_smooth"},
+    | {"enclose_smooth", "evaluate"},
 }
 
 
@@ -117,31 +117,34 @@ def main() -> None:
 def modules() -> dict[str, str]:
     """Return the specialised modules' sources by name."""
     return {
-        "pieces_1_4_4_1": _rewritten(DRAFT, pieces, "mean_loss", mean_loss_by_pieces(DRAFT)),
-        "enclosure_1_4_4_1": _rewritten(DRAFT, enclosure, "enclose", enclose(DRAFT)),
-        "kernels_authors": _rewritten(AUTHORS, kernels, "mean_loss", mean_loss(AUTHORS)),
+        "pieces_1_4_4_1": _rewritten(DRAFT, pieces, {"mean_loss": mean_loss_by_pieces(DRAFT)}),
+        "enclosure_1_4_4_1": _rewritten(
+            DRAFT, enclosure, {"enclose": enclose(DRAFT), "total_loss": total_loss(DRAFT)}
+        ),
+        "kernels_authors": _rewritten(AUTHORS, kernels, {"mean_loss": mean_loss(AUTHORS)}),
     }
 
 
-def _rewritten(network: Network, original: ModuleType, name: str, code: list[str]) -> str:
-    """Return a module's source with one function replaced and those without a use left out."""
+def _rewritten(network: Network, original: ModuleType, code: dict[str, list[str]]) -> str:
+    """Return a module's source with some functions replaced and those without a use left out."""
     assert original.__file__ is not None
     module = original.__name__.split(".")[-1]
     source = Path(original.__file__).read_text(encoding="utf-8")
     tree, lines = ast.parse(source), source.splitlines()
     docstring, *body = tree.body
+    replaced = " and ".join(f"`{name}`" for name in code)
     kept = [
         f'"""`{module}` for a {network}. Written by `specialise`: edit that.',
         "",
-        f"All but `{name}` is `{module}`'s own text; names and shapes are explained there.",
+        f"All but {replaced} is `{module}`'s own text; names and shapes are explained there.",
         '"""',
     ]
     end = docstring.end_lineno or 0
     for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name in {name, *UNUSED[module]}:
+        if isinstance(node, ast.FunctionDef) and node.name in {*code, *UNUSED[module]}:
             start = min([node.lineno, *(each.lineno for each in node.decorator_list)]) - 1
             kept += [*_without_headings(lines[end:start]), "", ""]
-            kept += code if node.name == name else []
+            kept += code.get(node.name, [])
             end = node.end_lineno or 0
     text = "\n".join(kept + lines[end:])
     return re.sub(r"\n{4,}", "\n\n\n", text).rstrip("\n") + "\n"
@@ -354,7 +357,7 @@ def enclose(network: Network) -> list[str]:
     code = [
         "@part",
         "def enclose(",
-        "    theta_a, theta_b, rise, layers, X, members, width, rows, weights, sources, known",
+        "    theta_a, theta_b, layers, X, members, width, rows, weights, sources, known",
         "):",
         f'    """As in `enclosure`, for a {network}."""',
         "    count = members.size",
@@ -368,7 +371,6 @@ def enclose(network: Network) -> list[str]:
             "    for n in range(count, width):",
             f"        flat[{row} + n] = flat[{row} + count - 1]",
         ]
-    code += ["    if rise == 0:", *_indented(names.unpack("theta_a")), *_point(sizes, tile)]
     for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
         for k in range(n_out):
             for i in range(n_in):
@@ -380,15 +382,45 @@ def enclose(network: Network) -> list[str]:
                     ]
             code += _shares(f"b{k}", names.weight(layer, n_in, k), layer)
             code += _enclose_unit(sizes, layer, k, relu=layer < depth)
-    return [*code, f"    return {_unit(sizes, depth, 0, 1)}"]
+    return [*code, f"    return {_unit(sizes, depth, 0)}"]
 
 
-def _unit(sizes: tuple[int, ...], layer: int, unit: int, rise: int) -> int:
+def total_loss(network: Network) -> list[str]:
+    """The straight-line `total_loss` of a ReLU network, as lines: one pass over the samples."""
+    sizes = network.sizes
+    names = Names(network)
+    depth = len(sizes) - 1
+    code = [
+        "@sum_part",
+        "def total_loss(theta, layers, loss, X, Y, rows, weights, sources):",
+        f'    """As in `enclosure`, for a {network}."""',
+        *names.unpack(),
+        *[f"    x{i} = X[{i}]" for i in range(sizes[0])],
+        *[f"    y{k} = Y[{k}]" for k in range(sizes[-1])],
+        "    result = 0.0",
+    ]
+    layers = ["        for n in range(x0.size):"]
+    layers += [f"            a0_{i} = x{i}[n]" for i in range(sizes[0])]
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
+        for k in range(n_out):
+            terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in range(n_in))
+            layers.append(f"            z{k} = b{layer}_{k}{terms}")
+            if layer < depth:
+                layers.append(f"            a{layer}_{k} = 0.0 if z{k} < 0.0 else z{k}")
+    squares = [f"            result += (z{k} - y{k}[n]) ** 2" for k in range(sizes[-1])]
+    others = [
+        f"            result += convex_loss(abs(z{k} - y{k}[n]), loss)" for k in range(sizes[-1])
+    ]
+    code += ["    if loss == MSE:", *layers, *squares, "    else:", *layers, *others]
+    return [*code, "    return result"]
+
+
+def _unit(sizes: tuple[int, ...], layer: int, unit: int) -> int:
     """A unit's first row, as `enclosure.enclose` lays them out."""
     row = enclosure.FIRST + (0 if layer == 0 else sizes[0])
     for below in range(1, layer):
-        row += sizes[below] * (rise * below + 2)
-    return row + unit * (1 if layer == 0 else rise * layer + 2)
+        row += sizes[below] * (below + 2)
+    return row + unit * (1 if layer == 0 else layer + 2)
 
 
 def _shares(name: str, place: int, degree: int) -> list[str]:
@@ -408,10 +440,10 @@ def _shares(name: str, place: int, degree: int) -> list[str]:
 def _enclose_unit(sizes: tuple[int, ...], layer: int, unit: int, relu: bool) -> list[str]:
     tile = enclosure.TILE
     inputs = range(sizes[layer - 1])
-    first = _unit(sizes, layer, unit, 1)
+    first = _unit(sizes, layer, unit)
 
     def below(i: int, k: int) -> str:
-        return f"flat[{(_unit(sizes, layer - 1, i, 1) + k) * tile} + n]"
+        return f"flat[{(_unit(sizes, layer - 1, i) + k) * tile} + n]"
 
     def coefficient(k: int) -> str:
         bias = [f"u_b{unit}_{k}"] * (k < layer) + [f"v_b{unit}_{k}"] * (k > 0)
@@ -444,25 +476,6 @@ def _enclose_unit(sizes: tuple[int, ...], layer: int, unit: int, relu: bool) -> 
             value = f"slope * {value} + shift" if relu else value
             code.append(f"        flat[{(first + k) * tile} + n] = {value}")
     return code
-
-
-def _point(sizes: tuple[int, ...], tile: int) -> list[str]:
-    depth = len(sizes) - 1
-    out = [_unit(sizes, depth, k, 0) for k in range(sizes[-1])]
-    code = ["        for n in range(width):"]
-    code += [
-        f"            a0_{i} = flat[{(enclosure.FIRST + i) * tile} + n]" for i in range(sizes[0])
-    ]
-    for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
-        for k in range(n_out):
-            terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in range(n_in))
-            code.append(f"            z = b{layer}_{k}{terms}")
-            if layer < depth:
-                code.append(f"            a{layer}_{k} = 0.0 if z < 0.0 else z")
-            else:
-                code.append(f"            flat[{out[k] * tile} + n] = z")
-                code.append(f"            flat[{(out[k] + 1) * tile} + n] = 0.0")
-    return [*code, f"        return {out[0]}"]
 
 
 def _indented(code: list[str]) -> list[str]:
