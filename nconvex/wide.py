@@ -782,6 +782,8 @@ def gammas(
     (2, widest TILE) and ``lines`` (3, TILE) are workspaces.
     """
     classes = layers[-1, 1]
+    later = layers[0, 3] + layers[0, 1]
+    later1, later2, mixed = theta1[later:], theta2[later:], theta[later:]
     for q in range(t.size):
         losses[q] = 0.0
         wrong[q] = 0.0
@@ -790,8 +792,8 @@ def gammas(
         z2 = tiles2[tile]
         for q in range(t.size):
             s = t[q]
-            for p in range(layers[0, 3] + layers[0, 1], theta.size):
-                theta[p] = (1.0 - s) * theta1[p] + s * theta2[p]
+            for p in range(mixed.size):
+                mixed[p] = (1.0 - s) * later1[p] + s * later2[p]
             for layer in range(1, layers.shape[0]):
                 n_in, n_out = layers[layer, 0], layers[layer, 1]
                 x = planes[(layer + 1) % 2]
