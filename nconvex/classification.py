@@ -29,6 +29,7 @@ from nconvex.definitions import (
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
 from nconvex.problem import Problem
+from nconvex.vectors import aligned
 
 METRICS = ("loss", "error")
 
@@ -128,7 +129,7 @@ class Classification(Problem):
     def _gradient_of(self, theta: np.ndarray, samples: np.ndarray) -> tuple[float, np.ndarray]:
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._blocks(theta)
-        gradient = np.empty_like(w)
+        gradient = aligned(w.size, dtype=np.float32)
         kernel = wide.dense_gradient if self._dense else wide.sparse_gradient
         loss = kernel(
             w,
@@ -150,15 +151,14 @@ class Classification(Problem):
         settings = self.rmsprop
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._blocks(theta)
-        mean_square = np.zeros_like(w)
-        gradient = np.empty_like(w)
+        mean_square, gradient = (aligned(w.size, dtype=np.float32) for _ in range(2))
         work = self._descent_work(gradient, self.batch)
         state: tuple[np.ndarray, ...] = (w, self._first(w), mean_square)
         if self._dense:
             work += (self._first(gradient),)
         else:
             state += (self._first(mean_square),)
-            work += (np.empty(wide.PANEL, dtype=np.float32),)
+            work += (aligned(wide.PANEL, dtype=np.float32),)
         tests = np.arange(len(self.X_test))
         look = float(len(self.X_test)) * self._n_parameters
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
@@ -234,8 +234,8 @@ class Classification(Problem):
         # What a descent found is float32, and takes half the time to read.
         short = W.astype(np.float32)
         W = short if (short == W).all() else W
-        tiles = np.empty((len(self._members), W.shape[1] * wide.TILE))
-        wide.first_layer(W, b, *self._questions, self._members, np.empty((16, b.size)), tiles)
+        tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
+        wide.first_layer(W, b, *self._questions, self._members, aligned(16, b.size), tiles)
         with self._lock:
             self._memory[key] = tiles
             while len(self._memory) > REMEMBERED:
@@ -264,9 +264,9 @@ class Classification(Problem):
                 self._counts,
                 margin,
                 len(self.X_test),
-                np.empty(self._n_parameters),
-                np.empty((2, max(self.model.sizes[1:]) * wide.TILE)),
-                np.empty((3, wide.TILE)),
+                aligned(self._n_parameters),
+                aligned(2, max(self.model.sizes[1:]) * wide.TILE),
+                aligned(3, wide.TILE),
                 losses[part],
                 wrong[part],
             )
@@ -282,22 +282,22 @@ class Classification(Problem):
         n_in, h = self.model.sizes[:2]
         tiles = [_whole_tiles(units) for units in self.model.sizes[1:]]
         common = (
-            np.zeros(tiles[0] * wide.TILE, dtype=np.float32),
-            np.zeros(sum(tiles) * wide.TILE, dtype=np.float32),
-            np.zeros((3, max(tiles) * wide.TILE), dtype=np.float32),
-            np.zeros(max(tiles) * wide.TILE, dtype=np.float32),
-            np.zeros((3, wide.TILE)),
+            aligned(tiles[0] * wide.TILE, dtype=np.float32),
+            aligned(sum(tiles) * wide.TILE, dtype=np.float32),
+            aligned(3, max(tiles) * wide.TILE, dtype=np.float32),
+            aligned(max(tiles) * wide.TILE, dtype=np.float32),
+            aligned(3, wide.TILE),
             gradient,
         )
         if self._dense:
-            inputs = np.zeros(wide.TILE * n_in, dtype=np.float32)
-            slopes = np.zeros((tiles[0] // wide.TILE, wide.TILE, wide.TILE), dtype=np.float32)
+            inputs = aligned(wide.TILE * n_in, dtype=np.float32)
+            slopes = aligned(tiles[0] // wide.TILE, wide.TILE, wide.TILE, dtype=np.float32)
             return (inputs, *common, slopes)
         starts = self._examples[0]
         pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
         return (
             *common,
-            np.zeros((-(-h // wide.PANEL), batch, wide.PANEL), dtype=np.float32),
+            aligned(-(-h // wide.PANEL), batch, wide.PANEL, dtype=np.float32),
             np.empty(n_in, dtype=np.int64),
             np.empty(pixels, dtype=np.min_scalar_type(batch - 1)),
             np.empty(pixels, dtype=np.float32),
@@ -306,7 +306,7 @@ class Classification(Problem):
     def _blocks(self, theta: np.ndarray) -> np.ndarray:
         """θ as a descent's vector, in float32; see `wide`."""
         end = self._descending[-1, 3] + self._descending[-1, 1]
-        w = np.zeros(end, dtype=np.float32)
+        w = aligned(end, dtype=np.float32)
         for (W, b), (source, offset) in self._pieces(theta, w):
             W[:], b[:] = source, offset
         return w
@@ -370,8 +370,8 @@ class ClassifierEnclosure:
             np.empty((depth + 1, model.n_parameters)),
             np.empty(model.n_parameters),
             np.empty((model.sizes[-1], model.sizes[-1] * model.sizes[-2])),
-            np.empty((2, depth + 2, max(model.sizes[1:]) * wide.TILE)),
-            np.empty((3, wide.TILE)),
+            aligned(2, depth + 2, max(model.sizes[1:]) * wide.TILE),
+            aligned(3, wide.TILE),
         )
         self._coefficients = np.empty(depth + 1)
 

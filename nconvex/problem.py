@@ -6,7 +6,7 @@ import threading
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
-from math import comb, prod
+from math import comb
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +27,7 @@ from nconvex.curve import interpolate
 from nconvex.definitions import Descent, NconvexError, Peak, RMSProp, require_theta
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
+from nconvex.vectors import aligned
 
 #: The descent aims this much lower, relative to its target: it orders its sums differently than
 #: `loss` does, which has the last word and grants no tolerance.
@@ -107,7 +108,7 @@ class Problem:
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
         theta = require_theta("theta", theta, self._n_parameters)
-        gradient = _aligned(theta.size)
+        gradient = aligned(theta.size)
         loss = self._kernels.loss_and_gradient(
             theta, self._layers, self._loss, *self._train, *self._work(), gradient
         )
@@ -246,8 +247,8 @@ class Problem:
                 pieces.workspace(sizes)
                 if self._by_pieces
                 else (
-                    _aligned(sum(sizes), kernels.TILE),
-                    _aligned(2, max(sizes), kernels.TILE),
+                    aligned(sum(sizes), kernels.TILE),
+                    aligned(2, max(sizes), kernels.TILE),
                 )
             )
         return _workspaces.by_kind[kind]
@@ -319,7 +320,7 @@ class Segment:
             kept,
             spans,
             lists,
-            _aligned(rows, tile),
+            aligned(rows, tile),
             np.empty(2 * widest + 4),
             np.empty(2 * widest + 4, dtype=np.int64),
             np.empty(sum(sizes), dtype=np.int64),
@@ -411,15 +412,6 @@ def _sorted(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _units_major(samples: np.ndarray) -> np.ndarray:
     """Lay out (N, d) as (d, N), each row contiguous."""
-    rows = _aligned(samples.shape[1], samples.shape[0])
+    rows = aligned(samples.shape[1], samples.shape[0])
     rows[:] = samples.T
     return rows
-
-
-def _aligned(*shape: int) -> np.ndarray:
-    """Make an array that begins on a cache line, which vector loads and stores are faster from."""
-    line = 64
-    size = prod(shape)
-    buffer = np.empty(size + line // 8)
-    start = (-buffer.ctypes.data % line) // 8
-    return buffer[start : start + size].reshape(shape)

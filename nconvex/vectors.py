@@ -1,4 +1,4 @@
-"""Two inner loops, written as LLVM's own vector instructions: rows' sums, and a line's residuals.
+"""Two inner loops, written as LLVM's own vector instructions, and arrays that suit them.
 
 `add_rows` is the inner loop of a sparse first layer. Left to itself, LLVM loads and stores y anew
 for each row or for a few of them, and looks each time whether rows overlap it; that takes as long
@@ -14,7 +14,7 @@ The functions say in plain Python what is computed, and are what runs without th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import llvmlite.binding
@@ -29,6 +29,17 @@ VECTOR = 64
 
 _INTP = ir.IntType(64)
 _FAST = ("reassoc", "contract", "nsz")
+
+
+def aligned(*shape: int, dtype: Any = np.float64) -> np.ndarray:
+    """Make zeros that begin on a cache line, as far as their rows' lengths allow.
+
+    NumPy's own large arrays begin 16 bytes behind one, so that each long vector lies across two.
+    """
+    item = np.dtype(dtype).itemsize
+    buffer = np.zeros(prod(shape) + VECTOR // item, dtype=dtype)
+    start = -buffer.ctypes.data % VECTOR // item
+    return buffer[start : start + prod(shape)].reshape(shape)
 
 
 def add_rows(
@@ -85,34 +96,52 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     stride = builder.extract_value(w.shape, 1)
     number, weight = (context.get_value_type(kind.dtype) for kind in kinds[:2])
     lanes = VECTOR * 8 // kinds[0].dtype.bitwidth
+    most = _most_vectors()
 
     def columns(k: Any, vectors: int, length: int) -> None:
         """Add all rows to the columns from k on: so many vectors of so many numbers."""
         vector, loaded = ir.VectorType(number, length), ir.VectorType(weight, length)
+        places = _places(builder, y.data, k, vector, vectors)
+        nothing = ir.Constant(vector, None)
+        # Where sums are few, rows are taken in pairs: a sum can take up the next row only when it
+        # is done with the last.
+        ways = max(1, min(2, most // vectors))
+        sums = [[_variable(builder, _load(builder, place)) for place in places]]
+        sums += [[_variable(builder, nothing) for _ in places] for _ in range(ways - 1)]
 
-        def raised(p: Any, sums: list[Any]) -> list[Any]:
+        def add(p: Any, into: list[Any]) -> None:
             index = builder.load(builder.gep(indices.data, [p]))
             index = context.cast(builder, index, kinds[2].dtype, types.intp)
             value = builder.load(builder.gep(values.data, [p]))
             value = context.cast(builder, value, kinds[3].dtype, kinds[0].dtype)
             scale = _repeated(builder, value, length)
             begin = builder.add(builder.mul(index, stride), k)
-            rows = [_load(builder, row) for row in _places(builder, w.data, begin, loaded, vectors)]
-            rows = rows if number == weight else [builder.fpext(row, vector) for row in rows]
-            return [
-                builder.fadd(total, builder.fmul(scale, row, flags=_FAST), flags=_FAST)
-                for total, row in zip(sums, rows, strict=True)
-            ]
+            rows = _places(builder, w.data, begin, loaded, vectors)
+            for place, total in zip(rows, into, strict=True):
+                row = _load(builder, place)
+                row = row if number == weight else builder.fpext(row, vector)
+                term = builder.fmul(scale, row, flags=_FAST)
+                builder.store(builder.fadd(builder.load(total), term, flags=_FAST), total)
 
-        _sum_up(builder, _places(builder, y.data, k, vector, vectors), first, last, raised)
+        together = builder.add(first, _whole(builder, builder.sub(last, first), ways))
+        with cgutils.for_range_slice(builder, first, together, _INTP(ways)) as (p, _):
+            for way in range(ways):
+                add(builder.add(p, _INTP(way)), sums[way])
+        if ways > 1:
+            with cgutils.for_range_slice(builder, together, last, _INTP(1)) as (p, _):
+                add(p, sums[0])
+        for place, *parts in zip(places, *sums, strict=True):
+            total = builder.load(parts[0])
+            for part in parts[1:]:
+                total = builder.fadd(total, builder.load(part), flags=_FAST)
+            builder.store(total, place, align=_alignment(place))
 
     with builder.if_then(builder.icmp_signed("<", first, last)):
         begin = _INTP(0)
-        for vectors, length in ((_most_vectors(), lanes), (2, lanes), (1, lanes), (1, 1)):
-            width = _INTP(vectors * length)
-            count = builder.sdiv(builder.sub(h, begin), width)
-            end = builder.add(begin, builder.mul(count, width))
-            with cgutils.for_range_slice(builder, begin, end, width) as (k, _):
+        for vectors, length in ((most, lanes), (4, lanes), (2, lanes), (1, lanes), (1, 1)):
+            width = vectors * length
+            end = builder.add(begin, _whole(builder, builder.sub(h, begin), width))
+            with cgutils.for_range_slice(builder, begin, end, _INTP(width)) as (k, _):
                 columns(k, vectors, length)
             begin = end
     return context.get_dummy_value()
@@ -145,7 +174,7 @@ def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: An
     )
     slope, shift = (_repeated(builder, argument, lanes) for argument in arguments[4:])
     nothing = ir.Constant(vector, None)
-    sums = [cgutils.alloca_once_value(builder, nothing) for _ in range(3)]
+    sums = [_variable(builder, nothing) for _ in range(3)]
 
     def residuals(xs: Any, ys: Any) -> Any:
         line = builder.fadd(builder.fmul(slope, xs, flags=_FAST), shift, flags=_FAST)
@@ -156,7 +185,7 @@ def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: An
             term = r if factor is None else builder.fmul(r, factor, flags=_FAST)
             builder.store(builder.fadd(builder.load(place), term, flags=_FAST), place)
 
-    whole = builder.add(start, builder.and_(builder.sub(end, start), _INTP(-lanes)))
+    whole = builder.add(start, _whole(builder, builder.sub(end, start), lanes))
     with cgutils.for_range_slice(builder, start, whole, _INTP(lanes)) as (n, _):
         xs, ys = (_load(builder, _places(builder, each.data, n, vector, 1)[0]) for each in (x, y))
         add(residuals(xs, ys), xs)
@@ -197,6 +226,18 @@ def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: An
     )
 
 
+def _variable(builder: Any, value: Any) -> Any:
+    """A place for a value that changes; LLVM keeps it in a register."""
+    place = cgutils.alloca_once(builder, value.type)
+    builder.store(value, place)
+    return place
+
+
+def _whole(builder: Any, count: Any, power: int) -> Any:
+    """Count, rounded down to a multiple of a power of two."""
+    return builder.and_(count, _INTP(-power))
+
+
 def _repeated(builder: Any, value: Any, lanes: int) -> Any:
     """A vector of one number."""
     vector = ir.VectorType(value.type, lanes)
@@ -227,28 +268,3 @@ def _alignment(place: Any) -> int:
 
 def _load(builder: Any, place: Any) -> Any:
     return builder.load(place, align=_alignment(place))
-
-
-def _sum_up(
-    builder: Any, places: list[Any], first: Any, last: Any, raised: Callable[..., list[Any]]
-) -> None:
-    """Raise what stands at some places once for each of [first, last), which is not empty."""
-    loaded = [_load(builder, place) for place in places]
-    before = builder.block
-    loop = builder.append_basic_block("rows")
-    after = builder.append_basic_block("summed")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    p = builder.phi(_INTP)
-    sums = [builder.phi(value.type) for value in loaded]
-    results = raised(p, sums)
-    following = builder.add(p, _INTP(1))
-    for value, start, next_value in zip(
-        [p, *sums], [first, *loaded], [following, *results], strict=True
-    ):
-        value.add_incoming(start, before)
-        value.add_incoming(next_value, builder.block)
-    builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
-    builder.position_at_end(after)
-    for place, value in zip(places, results, strict=True):
-        builder.store(value, place, align=_alignment(place))

@@ -206,7 +206,7 @@ def transpose(source, target, rows, columns, stride):
         last = min(first + 16, rows)
         for c in range(columns):
             for r in range(first, last):
-                target[c * stride + r] = source[r * TILE + c]
+                target[np.uintp(c * stride + r)] = source[np.uintp(r * TILE + c)]
 
 
 @part
@@ -395,12 +395,13 @@ def sort_by_pixel(starts, indices, values, batch, ends, members, inks):
     """List a batch's pixels by their place in the image, for the first layer's gradient.
 
     Those at place i become [ends[i - 1], ends[i]) of ``members`` (which sample of the batch) and
-    ``inks`` (its value there).
+    ``inks`` (its value there). Indices are made unsigned: numba looks whether others are negative,
+    which takes longer than what is done here.
     """
     for i in range(ends.size):
         ends[i] = 0
     for sample in batch:
-        for p in range(starts[sample], starts[sample + 1]):
+        for p in range(np.uintp(starts[sample]), np.uintp(starts[sample + 1])):
             ends[indices[p]] += 1
     before = 0
     for i in range(ends.size):
@@ -408,10 +409,10 @@ def sort_by_pixel(starts, indices, values, batch, ends, members, inks):
         ends[i] = before
         before += count
     for m in range(batch.size):
-        for p in range(starts[batch[m]], starts[batch[m] + 1]):
+        for p in range(np.uintp(starts[batch[m]]), np.uintp(starts[batch[m] + 1])):
             place = ends[indices[p]]
-            members[place] = m
-            inks[place] = values[p]
+            members[np.uintp(place)] = m
+            inks[np.uintp(place)] = values[p]
             ends[indices[p]] = place + 1
 
 
