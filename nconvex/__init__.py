@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from nconvex.barrier import Barrier, barrier
 from nconvex.breadth_first import connect_breadth_first
-from nconvex.classification import Classification
 from nconvex.crossing import path_through_narrower
 from nconvex.curve import interpolate
 from nconvex.definitions import (
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from nconvex import mnist as mnist
     from nconvex import plots as plots
     from nconvex import quad as quad
+    from nconvex.classification import Classification as Classification
     from nconvex.merging import Connectivity as Connectivity
     from nconvex.merging import connectivity as connectivity
     from nconvex.pairs import Setting as Setting
@@ -124,8 +124,9 @@ __all__ = [
 #: Loaded on first use: plots brings matplotlib, the others are also run by `python -m`.
 _MODULES = ("mnist", "plots", "quad", "survey")
 
-#: Loaded on first use, for they need the commands' modules.
-_SURVEYS = {
+#: Loaded on first use: surveys need the commands' modules, a classifier many kernels.
+_LATER = {
+    "Classification": "classification",
     "Connectivity": "merging",
     "connectivity": "merging",
     "Setting": "pairs",
@@ -137,6 +138,6 @@ _SURVEYS = {
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"nconvex.{name}")
-    if name in _SURVEYS:
-        return getattr(importlib.import_module(f"nconvex.{_SURVEYS[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"nconvex.{_LATER[name]}"), name)
     raise AttributeError(f"module 'nconvex' has no attribute {name!r}")

@@ -183,8 +183,8 @@ def test_only_the_three_dependencies_and_only_where_they_belong(module):
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
     code = (
-        "import sys, nconvex; print([name for name in "
-        "('matplotlib', 'sqlite3', 'nconvex.cli', 'nconvex.pairs') if name in sys.modules])"
+        "import sys, nconvex; print([name for name in ('matplotlib', 'sqlite3', 'nconvex.cli', "
+        "'nconvex.pairs', 'nconvex.wide') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
