@@ -1,4 +1,4 @@
-"""A certified segment beside a grid of 100 points, both with the generic kernels, in one run.
+"""A certified segment beside a grid of 100 points, in one run.
 
     python benchmarks/certificate.py
 
@@ -17,7 +17,6 @@ from collections.abc import Callable
 import numpy as np
 
 import nconvex as nc
-from nconvex import enclosure, kernels
 
 POINTS = np.linspace(0.0, 1.0, 100)
 REPEATS = 5
@@ -34,7 +33,6 @@ def seconds(work: Callable[[], object]) -> float:
 def measure(sizes: tuple[int, ...], activation: str, loss: str, segments: int) -> list[float]:
     """Median times of grid and bracket, their median ratio, and the widest gap."""
     problem = nc.quad.problem(0, model=nc.MLP(sizes, activation), loss=loss)
-    problem._kernels, problem._enclosure = kernels, enclosure  # not those written for 1-4-4-1
     rows = []
     for pair in range(segments):
         a, b = (nc.train(problem, L0[loss], seed=2 * pair + end).theta for end in (0, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import comb
 from types import ModuleType
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from nconvex import (
+    cells,
+    cells_1_4_4_1,
     certify,
     enclosure,
-    enclosure_1_4_4_1,
     kernels,
     kernels_authors,
     pieces,
@@ -76,7 +77,7 @@ class Problem:
         self.rmsprop = RMSProp() if rmsprop is None else rmsprop
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
-        self._kernels, self._enclosure = _modules(model)
+        self._kernels = _kernels_for(model)
         self._by_pieces = self._kernels in (pieces, pieces_1_4_4_1)
         self._layers = model.layers
         self._n_parameters = model.n_parameters
@@ -231,6 +232,21 @@ class Problem:
         )
         return losses
 
+    @cached_property
+    def _tree(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The test set's cells, their halves, and the cells that a search begins with."""
+        X, Y = self._sorted_test
+        most = 2 * X.shape[1]
+        tree = np.empty((most, cells.OUTPUTS + 3 * len(Y)))
+        children = np.empty(most, dtype=np.int64)
+        cells.plant(X[0], Y, tree, children, np.empty((most, 2), dtype=np.int64))
+        begun = np.zeros(1, dtype=np.int64)
+        for _ in range(cells.LEVEL):
+            halves = children[begun]
+            whole = begun[halves == 0]
+            begun = np.concatenate([whole, halves[halves > 0], halves[halves > 0] + 1])
+        return tree, children, begun
+
     def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return samples as the kernels need them."""
         if not self._by_pieces:
@@ -279,45 +295,47 @@ class Segment:
         sizes = problem.model.sizes
         depth = len(sizes) - 1
         degree = 2 * depth if problem.loss_name == "mse" else depth
-        bounds = problem._enclosure
-        rows = bounds.FIRST + sizes[0] + sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
-        fits = 8 * rows * bounds.TILE <= bounds.ROOM
-        tile = bounds.TILE if fits else bounds.SHORT_TILE
         widest = max(sizes)
         X, Y = problem._sorted_test
+        samples = X.shape[1]
         theta1 = require_theta("theta1", theta1, problem._n_parameters)
         theta2 = require_theta("theta2", theta2, problem._n_parameters)
-        self.rounding: float = rounding.bound(
-            problem._layers,
-            theta1,
-            theta2,
-            problem._loss,
-            X.shape[1],
-            *problem._largest,
-            np.empty((2, widest)),
-            np.empty((2, widest)),
-        )
+        scales = (samples, *problem._largest, np.empty((2, widest)), np.empty((2, widest)))
+        self._ends = theta1, theta2
+        if problem._by_pieces and problem.loss_name == "mse":
+            own = problem._kernels is pieces_1_4_4_1
+            self._bracket = cells_1_4_4_1.bracket if own else cells.bracket
+            self.rounding, blur = rounding.bound_cells(problem._layers, theta1, theta2, *scales)
+            tree, children, begun = problem._tree
+            settings: tuple[Any, ...] = (blur,)
+            data: tuple[Any, ...] = (X, Y, tree, children)
+            rows = cells.FIRST + 3 + sum((2 * layer + 3) * n for layer, n in enumerate(sizes))
+            tile = cells.TILE
+        else:
+            self._bracket = enclosure.bracket
+            loss = problem._loss
+            self.rounding = rounding.bound(problem._layers, theta1, theta2, loss, *scales)
+            settings, data, begun = (), (loss, X, Y), np.arange(samples)
+            rows = enclosure.FIRST + sizes[0]
+            rows += sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
+            fits = 8 * rows * enclosure.TILE <= enclosure.ROOM
+            tile = enclosure.TILE if fits else enclosure.SHORT_TILE
         middle = 0.5 * (left + right)
-        samples = X.shape[1]
         self._state = np.array([2.0, middle, -np.inf, -np.inf])
         self._nodes = np.empty((enclosure.STACK, 4))
         self._nodes[:2] = [[np.inf, left, middle, np.nan], [np.inf, middle, right, middle]]
-        kept = np.zeros((enclosure.STACK, degree + 1))
         spans = np.empty((enclosure.STACK, 2), dtype=np.int64)
-        spans[:2] = 0, samples
-        lists = np.empty(2 * enclosure.STACK * samples + 1, dtype=np.uint32)
-        lists[:samples] = np.arange(samples)
-        self._ends = theta1, theta2
-        self._bracket = bounds.bracket
+        spans[:2] = 0, begun.size
+        lists = np.empty(2 * enclosure.STACK * samples + 2, dtype=np.uint32)
+        lists[: begun.size] = begun
+        self._settings = settings
         self._arguments = (
             problem._layers,
-            problem._loss,
-            X,
-            Y,
+            *data,
             _shares(depth),
             self._state,
             self._nodes,
-            kept,
+            np.zeros((enclosure.STACK, degree + 1)),
             spans,
             lists,
             aligned(rows, tile),
@@ -333,7 +351,11 @@ class Segment:
 
     def tighten(self, L0: float, gap: float, splits: int) -> bool:
         """Halve at most `splits` intervals; tell whether L₀ and gap are settled: see `bracket`."""
-        return bool(self._bracket(*self._ends, L0, gap, self.rounding, splits, *self._arguments))
+        return bool(
+            self._bracket(
+                *self._ends, L0, gap, self.rounding, *self._settings, splits, *self._arguments
+            )
+        )
 
     @property
     def peak(self) -> Peak:
@@ -394,15 +416,16 @@ def _checked(
     return arrays[0], arrays[1]
 
 
-def _modules(model: MLP) -> tuple[ModuleType, ModuleType]:
-    """Choose a network's kernels and its enclosures."""
-    draft, authors = MLP((1, 4, 4, 1)), MLP.of_the_authors()
-    if model == replace(draft, initialisation=model.initialisation):
-        return pieces_1_4_4_1, enclosure_1_4_4_1
-    if model == replace(authors, initialisation=model.initialisation):
-        return kernels_authors, enclosure
+def _kernels_for(model: MLP) -> ModuleType:
+    """Choose a network's kernels."""
+    for networks_own, network in (
+        (pieces_1_4_4_1, MLP((1, 4, 4, 1))),
+        (kernels_authors, MLP.of_the_authors()),
+    ):
+        if model == replace(network, initialisation=model.initialisation):
+            return networks_own
     lines = model.activation == "relu" and model.output_activation == "identity"
-    return pieces if lines and model.sizes[0] == 1 else kernels, enclosure
+    return pieces if lines and model.sizes[0] == 1 else kernels
 
 
 def _sorted(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

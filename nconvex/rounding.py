@@ -54,6 +54,20 @@ The loss
     scalar polynomial. exp and log1p add 32 u (1 + R). The sum over the samples, N ℓ(R), must not
     overflow. Two roundings of the result, when the bound is added to it, are within the 1.01 below.
 
+Cells
+    (see `cells`). A layer is affine in the place v within a cell, and a ReLU's line is one for all
+    of it: what holds at both ends, for the computed c_k and d_k, holds with the same ε between
+    them. Let R ≥ |c| + ρ + |y| as above. x - x_left and its share v of the cell err by u and 3 u of
+    themselves, and v is in [0, 1]. Sums over a cell's samples are compensated, and err by less than
+    4 u of their terms' absolute values, as long as N² u is below 1: so v̄ errs by less than 8 u,
+    S_vv by 32 u n, S_vy by 48 u n R, and what the means leave of sums that they should make zero is
+    at most 12 u n of v and 12 u n R of y. With |d - c| ≤ 2 R all of this moves a cell's Σ (p - y)²,
+    as m² + h² + D, by less than 512 u n R², and evaluating it by less than 64 u n R² more: κ n with
+    κ = 1024 u R², the `blur`, is added to V² before its root is taken, for after it an error of
+    nothing at all could be large. Sums over all cells, of which there are at most N: Σ (p - y)² ≤
+    n R² for lines through any c_k, d_k, hence |m_i m_j|, |h_i h_j| and D are at most n R² and the
+    slack is at most 3 n R². So they err by 8 γ_n R² with the n above, and 2 κ covers the rest.
+
 Cross-entropy
     is log Σ_c exp v_c of differences v_c = z_c - z_label, which are bounded by the differences of
     computed coefficients plus Σ_i max|w_ic - w_i,label| ρ̂_i. With R and ε the largest M and ε of a
@@ -146,6 +160,30 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             result += e + 4.0 * gamma_n * R + 32.0 * U * (1.0 + R)
     result = 1.01 * result + NU if samples * whole < HUGE else math.inf
     return result if result == result else math.inf
+
+
+@kernel
+def bound_cells(layers, theta1, theta2, samples, largest_input, largest_target, size, error):
+    """Bound the rounding error of `cells.bracket` on one segment, and its `blur`.
+
+    Arguments as for `bound`; the squared loss.
+    """
+    row = propagate(layers, theta1, theta2, largest_input, size, error)
+    n = 128.0 + samples * largest_target.size + 200.0 * layers.shape[0]
+    gamma_n = n * U / (1.0 - n * U)
+    result = 0.0
+    blur = 0.0
+    whole = 0.0
+    for j in range(largest_target.size):
+        R = size[row, j] + largest_target[j]
+        e = error[row, j] + 2.0 * U * R
+        whole += 6.0 * R * R
+        blur = max(blur, 1024.0 * U * R * R)
+        result += 2.0 * (R + e) * e + 8.0 * gamma_n * R * R + 2048.0 * U * R * R
+    compensated = n * n * U < 1.0  # as are the sums over a cell's samples
+    result = 1.01 * result + NU if samples * whole < HUGE and compensated else math.inf
+    blur = 1.01 * blur + NU
+    return (result if result == result else math.inf), (blur if blur == blur else math.inf)
 
 
 @kernel

@@ -4,7 +4,7 @@
 
 A pass that works on many units at once, with every weight a local variable and every row at a
 fixed place, is about twice as fast as passes over one unit each, whose number is known only at run
-time. This module takes `pieces` and `enclosure`, replaces `mean_loss` and `enclose` by such code
+time. This module takes `pieces` and `cells`, replaces `mean_loss` and `enclose` by such code
 for the draft's network (ReLU, with biases, a linear output), and `mean_loss` of `kernels` for that
 of the authors' experiments (sigmoids, no biases), whose time goes into descents. The results are
 modules like any other: they are read, tested and cached like them. Everything around the
@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
-from nconvex import enclosure, kernels, pieces
+from nconvex import cells, kernels, pieces
 
 FOLDER = Path(__file__).parent
 
@@ -34,8 +34,7 @@ UNUSED = {
     | {"activate", "activate_backward", "forward", "backward"},
     "pieces": {"workspace", "ranked", "running_sums", "split", "forward", "backward"}
     | {"_parts_per_length"},
-    "enclosure": {"combine", "activate", "exponential", "enclose_relu", "put_line"}
-    | {"enclose_smooth", "evaluate"},
+    "cells": {"add_exactly", "plant", "combine", "enclose_relu"},
 }
 
 
@@ -118,8 +117,8 @@ def modules() -> dict[str, str]:
     """Return the specialised modules' sources by name."""
     return {
         "pieces_1_4_4_1": _rewritten(DRAFT, pieces, {"mean_loss": mean_loss_by_pieces(DRAFT)}),
-        "enclosure_1_4_4_1": _rewritten(
-            DRAFT, enclosure, {"enclose": enclose(DRAFT), "total_loss": total_loss(DRAFT)}
+        "cells_1_4_4_1": _rewritten(
+            DRAFT, cells, {"enclose": enclose(DRAFT), "total_loss": total_loss(DRAFT)}
         ),
         "kernels_authors": _rewritten(AUTHORS, kernels, {"mean_loss": mean_loss(AUTHORS)}),
     }
@@ -349,40 +348,39 @@ def _down(names: Names, layer: int) -> list[str]:
 
 
 def enclose(network: Network) -> list[str]:
-    """The straight-line `enclose` of a ReLU network, as lines; every row is at a fixed place."""
-    tile = enclosure.TILE
+    """The straight-line `enclose` of a ReLU network of one input, as lines; rows have fixed places.
+
+    cl_e is coefficient l of a unit at the cell's end e, xi_l_e that of its input i.
+    """
     sizes = network.sizes
-    depth = len(sizes) - 1
     names = Names(network)
     code = [
         "@part",
         "def enclose(",
-        "    theta_a, theta_b, layers, X, members, width, rows, weights, sources, known",
+        "    theta_a, theta_b, layers, cells, members, width, rows, weights, sources, known",
         "):",
-        f'    """As in `enclosure`, for a {network}."""',
+        f'    """As in `cells`, for a {network}."""',
         "    count = members.size",
         "    flat = rows.ravel()",
     ]
-    for i in range(sizes[0]):
-        row = (enclosure.FIRST + i) * tile
+    for end, column in enumerate(("LEFT", "RIGHT")):
+        row = _row(sizes, 0, 0, end)
         code += [
             "    for n in range(count):",
-            f"        flat[{row} + n] = X[{i}, members[n]]",
+            f"        flat[{row} + n] = cells[members[n], {column}]",
             "    for n in range(count, width):",
             f"        flat[{row} + n] = flat[{row} + count - 1]",
         ]
     for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
         for k in range(n_out):
             for i in range(n_in):
-                code += _shares(f"{i}{k}", names.weight(layer, i, k), layer)
+                place = names.weight(layer, i, k)
+                code += _shares(f"{i}{k}", place, layer)
                 if layer > 1:
-                    code += [
-                        f"    m_{i}{k} = max(abs(theta_a[{names.weight(layer, i, k)}]), "
-                        f"abs(theta_b[{names.weight(layer, i, k)}]))"
-                    ]
+                    code.append(f"    m_{i}{k} = max(abs(theta_a[{place}]), abs(theta_b[{place}]))")
             code += _shares(f"b{k}", names.weight(layer, n_in, k), layer)
-            code += _enclose_unit(sizes, layer, k, relu=layer < depth)
-    return [*code, f"    return {_unit(sizes, depth, 0)}"]
+            code += _enclose_unit(sizes, layer, k)
+    return [*code, f"    return {_row(sizes, len(sizes) - 1, 0, 0) // cells.TILE}"]
 
 
 def total_loss(network: Network) -> list[str]:
@@ -392,35 +390,31 @@ def total_loss(network: Network) -> list[str]:
     depth = len(sizes) - 1
     code = [
         "@sum_part",
-        "def total_loss(theta, layers, loss, X, Y, rows, weights, sources):",
-        f'    """As in `enclosure`, for a {network}."""',
+        "def total_loss(theta, layers, X, Y, rows, weights, sources):",
+        f'    """As in `cells`, for a {network}."""',
         *names.unpack(),
-        *[f"    x{i} = X[{i}]" for i in range(sizes[0])],
+        "    x0 = X[0]",
         *[f"    y{k} = Y[{k}]" for k in range(sizes[-1])],
         "    result = 0.0",
+        "    for n in range(x0.size):",
+        "        a0_0 = x0[n]",
     ]
-    layers = ["        for n in range(x0.size):"]
-    layers += [f"            a0_{i} = x{i}[n]" for i in range(sizes[0])]
     for layer, (n_in, n_out) in enumerate(pairwise(sizes), 1):
         for k in range(n_out):
             terms = "".join(f" + w{layer}_{i}{k} * a{layer - 1}_{i}" for i in range(n_in))
-            layers.append(f"            z{k} = b{layer}_{k}{terms}")
+            code.append(f"        z{k} = b{layer}_{k}{terms}")
             if layer < depth:
-                layers.append(f"            a{layer}_{k} = 0.0 if z{k} < 0.0 else z{k}")
-    squares = [f"            result += (z{k} - y{k}[n]) ** 2" for k in range(sizes[-1])]
-    others = [
-        f"            result += convex_loss(abs(z{k} - y{k}[n]), loss)" for k in range(sizes[-1])
-    ]
-    code += ["    if loss == MSE:", *layers, *squares, "    else:", *layers, *others]
+                code.append(f"        a{layer}_{k} = 0.0 if z{k} < 0.0 else z{k}")
+    code += [f"        result += (z{k} - y{k}[n]) ** 2" for k in range(sizes[-1])]
     return [*code, "    return result"]
 
 
-def _unit(sizes: tuple[int, ...], layer: int, unit: int) -> int:
-    """A unit's first row, as `enclosure.enclose` lays them out."""
-    row = enclosure.FIRST + (0 if layer == 0 else sizes[0])
-    for below in range(1, layer):
-        row += sizes[below] * (below + 2)
-    return row + unit * (1 if layer == 0 else layer + 2)
+def _row(sizes: tuple[int, ...], layer: int, unit: int, row: int) -> int:
+    """Where a unit's row begins, as `cells.enclose` lays them out."""
+    row += cells.FIRST
+    for below in range(layer):
+        row += sizes[below] * (2 * below + 3)
+    return (row + unit * (2 * layer + 3)) * cells.TILE
 
 
 def _shares(name: str, place: int, degree: int) -> list[str]:
@@ -437,20 +431,19 @@ def _shares(name: str, place: int, degree: int) -> list[str]:
     return code
 
 
-def _enclose_unit(sizes: tuple[int, ...], layer: int, unit: int, relu: bool) -> list[str]:
-    tile = enclosure.TILE
+def _enclose_unit(sizes: tuple[int, ...], layer: int, unit: int) -> list[str]:
     inputs = range(sizes[layer - 1])
-    first = _unit(sizes, layer, unit)
+    relu = layer < len(sizes) - 1
 
-    def below(i: int, k: int) -> str:
-        return f"flat[{(_unit(sizes, layer - 1, i) + k) * tile} + n]"
+    def below(i: int, k: int, end: int) -> str:
+        return f"flat[{_row(sizes, layer - 1, i, 2 * k + end)} + n]"
 
-    def coefficient(k: int) -> str:
+    def coefficient(k: int, end: int) -> str:
         bias = [f"u_b{unit}_{k}"] * (k < layer) + [f"v_b{unit}_{k}"] * (k > 0)
         terms = [f"({bias[0]} + {bias[1]})" if len(bias) == 2 else bias[0]]
         for i in inputs:
-            terms += [f"u_{i}{unit}_{k} * x{i}_{k}"] * (k < layer)
-            terms += [f"v_{i}{unit}_{k} * x{i}_{k - 1}"] * (k > 0)
+            terms += [f"u_{i}{unit}_{k} * x{i}_{k}_{end}"] * (k < layer)
+            terms += [f"v_{i}{unit}_{k} * x{i}_{k - 1}_{end}"] * (k > 0)
         return " + ".join(terms)
 
     code = []
@@ -458,23 +451,31 @@ def _enclose_unit(sizes: tuple[int, ...], layer: int, unit: int, relu: bool) -> 
     for group in groups:  # an output's coefficients are too many for one pass
         code.append("    for n in range(width):")
         needed = sorted({j for k in group for j in (k - 1, k) if 0 <= j < layer and k <= layer})
-        code += [f"        x{i}_{j} = {below(i, j)}" for i in inputs for j in needed]
+        code += [
+            f"        x{i}_{j}_{end} = {below(i, j, end)}"
+            for i in inputs
+            for j in needed
+            for end in range(2)
+        ]
+        found = []
         for k in group:
             if k <= layer:
-                code.append(f"        c{k} = {coefficient(k)}")
+                for end in range(2):
+                    code.append(f"        c{k}_{end} = {coefficient(k, end)}")
+                    found.append((2 * k + end, f"c{k}_{end}"))
             else:
-                terms = " + ".join(f"m_{i}{unit} * {below(i, layer)}" for i in inputs)
+                terms = " + ".join(f"m_{i}{unit} * {below(i, layer, 0)}" for i in inputs)
                 code.append(f"        radius = {terms if layer > 1 else '0.0'}")
+                found.append((2 * layer + 2, "radius"))
         if relu:
-            code += ["        lo = c0", "        hi = c0"]
-            for k in range(1, layer + 1):
-                code.append(f"        lo = c{k} if c{k} < lo else lo")
-                code.append(f"        hi = c{k} if c{k} > hi else hi")
+            code += ["        lo = c0_0", "        hi = c0_0"]
+            for _, c in found[1:-1]:
+                code.append(f"        lo = {c} if {c} < lo else lo")
+                code.append(f"        hi = {c} if {c} > hi else hi")
             code.append("        slope, shift = relu_line(lo - radius, hi + radius)")
-        for k in group:
-            value = f"c{k}" if k <= layer else "radius"
-            value = f"slope * {value} + shift" if relu else value
-            code.append(f"        flat[{(first + k) * tile} + n] = {value}")
+        for row, value in found:
+            new = f"slope * {value} + shift" if relu else value
+            code.append(f"        flat[{_row(sizes, layer, unit, row)} + n] = {new}")
     return code
 
 
