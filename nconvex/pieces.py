@@ -14,8 +14,9 @@ the sums of s and of s x over the piece stand for all of them:
 For the squared error s is linear in x and y as well, and its sums come from running sums over the
 samples (`running_sums`): a descent's step takes as long for ten samples as for a million.
 
-What is computed is what `kernels` computes, in another order. Names and shapes are explained
-there; what is different:
+What is computed is what `kernels` computes, in another order: weights are multiplied along a path
+before they meet x, so that these products, too, must neither overflow nor underflow. Names and
+shapes are explained there; what is different:
 
 ``X``, ``Y``  (1, N), (d, N), sorted by X
 ``ranks``     (N + 1,) where in X to look for a number; see `ranked`
@@ -45,6 +46,9 @@ LOG_2 = math.log(2.0)
 #: A range of x that is shorter is not cut into parts: their number by its length might overflow.
 SHORTEST = 1e-290
 
+#: Sums over samples that lie so many quartile ranges from the others lose four digits of sixteen.
+FARTHEST = 100.0
+
 #: Rows of `lines`.
 SLOPE, SHIFT, ON_SLOPE, ON_SHIFT, SUM, SUM_X = range(6)
 
@@ -61,7 +65,8 @@ def workspace(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 def _parts_per_length(x: np.ndarray) -> float:
     """What `crossing` computes, too; 0 puts all samples into one part."""
-    length = x[-1] - x[0]
+    with np.errstate(over="ignore"):
+        length = x[-1] - x[0]
     return float(x.size / length) if SHORTEST < length < math.inf else 0.0
 
 
@@ -72,30 +77,37 @@ def ranked(x: np.ndarray) -> np.ndarray:
     spread evenly a part holds one or two samples; else the search goes on by halves.
     """
     parts = x.size
-    part_of = np.minimum((x - x[0]) * _parts_per_length(x), parts - 1).astype(np.int64)
+    scale = _parts_per_length(x)
+    part_of = np.zeros(parts, dtype=np.int64)
+    if scale > 0.0:
+        part_of = np.minimum((x - x[0]) * scale, parts - 1).astype(np.int64)
     return np.searchsorted(part_of, np.arange(parts + 1))
 
 
 def running_sums(x: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """Return `sums` for x (N,) and Y (d, N): row n sums up the first n samples.
 
-    The columns are x, x², and for each output y and x y, all measured from the middle of their
-    range, so that differences of sums lose nothing to an offset. The last row holds these middles:
-    that of x, 0, and for each output its own and 0. Where a sum overflows, no row is returned.
+    The columns are x, x², and for each output y and x y, all measured from their medians, so that
+    differences of sums lose nothing to an offset. The last row holds these: that of x, 0, and for
+    each output its own and 0. Where they would lose digits, because a few x lie further than
+    `FARTHEST` quartile ranges away, or where a sum overflows, no row is returned.
     """
     outputs, samples = Y.shape
     middles = np.zeros(2 + 2 * outputs)
-    middles[0] = 0.5 * x[0] + 0.5 * x[-1]
-    middles[2::2] = 0.5 * Y.min(axis=1) + 0.5 * Y.max(axis=1)
+    middles[0] = x[samples // 2]
+    middles[2::2] = np.median(Y, axis=1)
     terms = np.empty((2 + 2 * outputs, samples))
     sums = np.zeros((samples + 2, 2 + 2 * outputs))
+    sums[-1] = middles
     with np.errstate(over="ignore", invalid="ignore"):
         from_middle = terms[0] = x - middles[0]
         terms[2::2] = Y - middles[2::2, None]
         terms[1::2] = terms[::2] * from_middle
         sums[1:-1] = np.cumsum(terms, axis=1).T
-    sums[-1] = middles
-    return sums if np.isfinite(sums).all() else sums[:0]
+        quartiles = x[3 * samples // 4] - x[samples // 4]
+        farthest = max(x[-1] - middles[0], middles[0] - x[0])
+        exact = farthest <= FARTHEST * quartiles and np.isfinite(sums).all()
+    return sums if exact else sums[:0]
 
 
 # -- Where a line changes its sign ----------------------------------------------------------------

@@ -20,6 +20,9 @@ LOG_2 = math.log(2.0)
 #: A range of x that is shorter is not cut into parts: their number by its length might overflow.
 SHORTEST = 1e-290
 
+#: Sums over samples that lie so many quartile ranges from the others lose four digits of sixteen.
+FARTHEST = 100.0
+
 #: Rows of `lines`.
 SLOPE, SHIFT, ON_SLOPE, ON_SHIFT, SUM, SUM_X = range(6)
 

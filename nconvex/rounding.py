@@ -8,8 +8,8 @@ Assumptions
     rounds less. exp, tanh and log1p err by at most 8 u relative to the larger of 1 and the result.
     Ends of intervals are dyadic fractions, hence t and 1 - t are exact. Where anything might
     overflow, the bound is infinite. A product that underflows errs by at most 2⁻¹⁰⁷⁴, or by
-    2⁻¹⁰²² where the process flushes such numbers to zero; ν = 2⁻⁹⁶⁰ stands for any number of them
-    that fits in memory.
+    2⁻¹⁰²² where the process flushes such results (not such inputs) to zero; ν = 2⁻⁹⁶⁰ stands for
+    any number of them that fits in memory.
 
 Notation
     γ_n = n u / (1 - n u): n roundings change a product or the sum of n terms, in whatever order,

@@ -117,6 +117,35 @@ def test_running_sums_lose_nothing_to_an_offset(offset):
             assert moment == pytest.approx(2 * r @ x[start:end], rel=1e-9, abs=allowed * scale)
 
 
+@pytest.mark.parametrize("far", [30.0, 1e3, 1e5, 1e7, 1e100, -1e7])
+def test_steps_stay_exact_where_a_sample_lies_far_away(far):
+    # running sums would lose the digits of all others to its square
+    model = MLP((1, 1, 1))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=300)
+    x[0] = far
+    y = np.where(np.abs(x) < 4, np.maximum(0.4 - 0.7 * x, 0), 0.0)[:, None]
+    problem = Problem(model, "mse", x[:, None], y, x[:, None], y, RMSProp(budget=3, check_every=3))
+    assert bool(problem._sums[0].size) == (far == 30.0)
+    theta = np.array([-1.0 if far > 0 else 1.0, 1.5, 0.8, 0.0])
+    expected = reference.rmsprop(
+        theta,
+        lambda v: reference.gradient(model, "mse", v, problem.X, problem.y),
+        3,
+        problem.rmsprop,
+    )
+    found = problem.descend(theta, 0.0, rng).theta
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_a_range_that_overflows_is_no_harm():
+    x = np.array([[-1.7e308], [1.5e308], [1.6e308], [1.7e308]])
+    theta = np.array([1e-308, 0.0, 1.0, 0.0])
+    problem = Problem(MLP((1, 1, 1)), "mse", x, np.zeros((4, 1)), x, np.zeros((4, 1)))
+    with np.errstate(all="ignore"):  # without the JIT NumPy's own numbers would warn
+        assert problem.loss(theta) == pytest.approx(np.mean([0.0, 1.5**2, 1.6**2, 1.7**2]))
+
+
 @pytest.mark.parametrize("spread", SPREADS)
 def test_a_crossing_is_where_the_sign_changes(spread):
     rng = np.random.default_rng(1)
