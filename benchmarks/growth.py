@@ -31,12 +31,17 @@ def best(work: Callable[[], object], repeats: int = 5) -> float:
     return min(times)
 
 
-def gradient_and_bracket(model: nc.MLP, samples: int) -> tuple[float, float]:
-    """Time one gradient, and one certified segment between two random networks."""
-    problem = nc.quad.problem(0, model=model, samples=samples)
+def costs(model: nc.MLP, samples: int) -> dict[str, float]:
+    """Time loss and gradient, a descent's step, and a certified segment of random networks."""
+    settings = nc.RMSProp(budget=1_000, check_every=1_000)
+    problem = nc.quad.problem(0, model=model, samples=samples, rmsprop=settings)
     rng = np.random.default_rng(0)
     a, b = problem.initial(rng), problem.initial(rng)
-    return best(lambda: problem.loss_and_gradient(a), 20), best(lambda: problem.bracket(a, b))
+    return {
+        "loss and gradient": best(lambda: problem.loss_and_gradient(a), 20),
+        "step": best(lambda: problem.descend(a, 1e-30, rng)) / 1_000,
+        "certified segment": best(lambda: problem.bracket(a, b)),
+    }
 
 
 def exponent(x: list[float], y: list[float]) -> float:
@@ -57,11 +62,10 @@ def main() -> None:
         ("hidden layers of 8", [1, 2, 3, 4, 5], lambda n: nc.MLP((1, *[8] * n, 1)), lambda n: 1000),
     ):
         numbers = numbers[:3] if short else numbers
-        rows = [gradient_and_bracket(model(n), samples(n)) for n in numbers]
-        gradients, brackets = zip(*rows, strict=True)
+        rows = [costs(model(n), samples(n)) for n in numbers]
         curves[name] = (
             [float(n) for n in numbers],
-            {"gradient": list(gradients), "certified segment": list(brackets)},
+            {work: [row[work] for row in rows] for work in rows[0]},
         )
     problem = nc.quad.problem(0)
     beads, search = [], []
@@ -77,7 +81,7 @@ def main() -> None:
         search.append(best(connect, 3) / len(strings))
     curves["beads of a string"] = (beads, {"search, certificate included": search})
     starts = [problem.initial(np.random.default_rng(k)) for k in range(8 if short else 64)]
-    descending = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=500, check_every=500))
+    descending = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=5_000, check_every=5_000))
     workers, together = [1.0, 2.0], []
     for count in (1, 2):
         with ThreadPoolExecutor(count) as pool:
@@ -89,14 +93,14 @@ def main() -> None:
                 list(pool.map(descend, starts))
 
             together.append(best(run, 3))
-    curves["workers (threads)"] = (workers, {f"{len(starts)} models x 500 steps": together})
+    curves["workers (threads)"] = (workers, {f"{len(starts)} models x 5,000 steps": together})
 
     figure = Figure(figsize=(15, 3.4), layout="constrained")
     for axes, (name, (x, lines)) in zip(
         figure.subplots(1, len(curves)), curves.items(), strict=True
     ):
         for (label, y), colour, marker in zip(
-            lines.items(), ("#0072B2", "#D55E00"), "os", strict=False
+            lines.items(), ("#0072B2", "#009E73", "#D55E00"), "o^s", strict=False
         ):
             power = exponent(x, y) if len(x) > 2 else float(np.log2(y[1] / y[0]))
             axes.loglog(x, y, color=colour, marker=marker, ms=4, label=f"{label}: {power:.2f}")

@@ -242,12 +242,13 @@ def quad_rows(suite: Suite, short: bool, peak: float) -> None:
         20,
     )
     starts = [problem.initial(rng) for _ in range(8 if short else 64)]
-    many = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=500, check_every=500))
+    long = 500 if short else 5_000
+    many = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=long, check_every=long))
     if ALL_CORES:
         os.sched_setaffinity(0, ALL_CORES)
     with ThreadPoolExecutor(2) as pool:
         suite.row(
-            f"{len(starts)} QUAD models x 500 steps, two threads (peer: our one thread)",
+            f"{len(starts)} QUAD models x {long:,} steps, two threads (peer: our one thread)",
             lambda: list(pool.map(lambda theta: many.descend(theta, 1e-30, rng), starts)),
             {"one thread": (lambda: [many.descend(s, 1e-30, rng) for s in starts], 1.0)},
         )

@@ -230,7 +230,7 @@ def test_the_same_holds_without_the_jit_and_with_bounds_checked(mode, tmp_path):
         "NCONVEX_INNER_RUN": "1",
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", __file__],
         cwd=Path(__file__).parents[1],
         env=environment,
         capture_output=True,
