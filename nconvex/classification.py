@@ -232,10 +232,11 @@ class Classification(Problem):
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         # What a descent found is float32, and takes half the time to read.
-        short = W.astype(np.float32)
-        W = short if (short == W).all() else W
+        exact = (W.astype(np.float32) == W).all()
+        weights = aligned(*W.shape, dtype=np.float32 if exact else np.float64)
+        weights[:] = W
         tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
-        wide.first_layer(W, b, *self._questions, self._members, aligned(16, b.size), tiles)
+        wide.first_layer(weights, b, *self._questions, self._members, aligned(16, b.size), tiles)
         with self._lock:
             self._memory[key] = tiles
             while len(self._memory) > REMEMBERED:
