@@ -3,8 +3,8 @@
 `curve.maximum` looks at points, and between two of them γ may do anything. Here every interval of
 t has an upper bound that no point of it exceeds. Intervals with too high a bound are halved, which
 makes their bounds tighter, until no bound is left that is higher than the highest value of γ seen
-by more than a stated gap. `enclosure` derives the bounds, `rounding` what floating-point arithmetic
-can have added to them.
+by more than a stated gap. `enclosure` and `cells` derive the bounds, `rounding` what floating-point
+arithmetic can have added to them.
 
 What is proven then, in exact arithmetic on the weights and the test set as they are stored:
 

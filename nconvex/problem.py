@@ -109,7 +109,7 @@ class Problem:
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
         theta = require_theta("theta", theta, self._n_parameters)
-        gradient = aligned(theta.size)
+        gradient = np.empty(theta.size)
         loss = self._kernels.loss_and_gradient(
             theta, self._layers, self._loss, *self._train, *self._work(), gradient
         )
@@ -257,7 +257,7 @@ class Problem:
     def _work(self) -> tuple[np.ndarray, ...]:
         """Return the kernels' workspaces. Each thread has its own."""
         sizes = self.model.sizes
-        kind = self._by_pieces, sizes
+        kind = (self._by_pieces, sizes)
         if kind not in _workspaces.by_kind:
             _workspaces.by_kind[kind] = (
                 pieces.workspace(sizes)
@@ -266,6 +266,35 @@ class Problem:
                     aligned(sum(sizes), kernels.TILE),
                     aligned(2, max(sizes), kernels.TILE),
                 )
+            )
+        return _workspaces.by_kind[kind]
+
+    def _work_for_bounds(self, by_cells: bool) -> tuple[np.ndarray, ...]:
+        """The same for `cells` or `enclosure`."""
+        sizes = self.model.sizes
+        tile = cells.TILE if by_cells else enclosure.TILE
+        kind = (by_cells, tile, enclosure.ROOM, self.loss_name, self._n_parameters, sizes)
+        if kind not in _workspaces.by_kind:
+            if by_cells:
+                rows = cells.FIRST + 3 + sum((2 * layer + 3) * n for layer, n in enumerate(sizes))
+            else:
+                rows = enclosure.FIRST + sizes[0]
+                rows += sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
+                if 8 * rows * tile > enclosure.ROOM:
+                    tile = enclosure.SHORT_TILE
+            depth = len(sizes) - 1
+            coefficients = (2 * depth if self.loss_name == "mse" else depth) + 1
+            widest = max(sizes)
+            _workspaces.by_kind[kind] = (
+                aligned(rows, tile),
+                np.empty(2 * widest + 4),
+                np.empty(2 * widest + 4, dtype=np.int64),
+                np.empty(sum(sizes), dtype=np.int64),
+                np.empty((2 * enclosure.PIECES, coefficients)),
+                np.empty(coefficients),
+                np.empty(coefficients),
+                np.empty(self._n_parameters),
+                np.empty(self._n_parameters),
             )
         return _workspaces.by_kind[kind]
 
@@ -309,17 +338,11 @@ class Segment:
             tree, children, begun = problem._tree
             settings: tuple[Any, ...] = (blur,)
             data: tuple[Any, ...] = (X, Y, tree, children)
-            rows = cells.FIRST + 3 + sum((2 * layer + 3) * n for layer, n in enumerate(sizes))
-            tile = cells.TILE
         else:
             self._bracket = enclosure.bracket
             loss = problem._loss
             self.rounding = rounding.bound(problem._layers, theta1, theta2, loss, *scales)
             settings, data, begun = (), (loss, X, Y), np.arange(samples)
-            rows = enclosure.FIRST + sizes[0]
-            rows += sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
-            fits = 8 * rows * enclosure.TILE <= enclosure.ROOM
-            tile = enclosure.TILE if fits else enclosure.SHORT_TILE
         middle = 0.5 * (left + right)
         self._state = np.array([2.0, middle, -np.inf, -np.inf])
         self._nodes = np.empty((enclosure.STACK, 4))
@@ -338,22 +361,22 @@ class Segment:
             np.zeros((enclosure.STACK, degree + 1)),
             spans,
             lists,
-            aligned(rows, tile),
-            np.empty(2 * widest + 4),
-            np.empty(2 * widest + 4, dtype=np.int64),
-            np.empty(sum(sizes), dtype=np.int64),
-            np.empty((2 * enclosure.PIECES, degree + 1)),
-            np.empty(degree + 1),
-            np.empty(degree + 1),
-            np.empty(theta1.size),
-            np.empty(theta1.size),
         )
+        self._problem = problem
 
     def tighten(self, L0: float, gap: float, splits: int) -> bool:
         """Halve at most `splits` intervals; tell whether L₀ and gap are settled: see `bracket`."""
+        work = self._problem._work_for_bounds(by_cells=len(self._settings) > 0)
         return bool(
             self._bracket(
-                *self._ends, L0, gap, self.rounding, *self._settings, splits, *self._arguments
+                *self._ends,
+                L0,
+                gap,
+                self.rounding,
+                *self._settings,
+                splits,
+                *self._arguments,
+                *work,
             )
         )
 
@@ -370,7 +393,7 @@ class Segment:
 
 class _Workspaces(threading.local):
     def __init__(self) -> None:
-        self.by_kind: dict[tuple[bool, tuple[int, ...]], tuple[np.ndarray, ...]] = {}
+        self.by_kind: dict[tuple[Any, ...], tuple[np.ndarray, ...]] = {}
 
 
 _workspaces = _Workspaces()
