@@ -95,7 +95,7 @@ def main() -> None:
             together.append(best(run, 3))
     curves["workers (threads)"] = (workers, {f"{len(starts)} models x 5,000 steps": together})
 
-    figure = Figure(figsize=(15, 3.4), layout="constrained")
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
     for axes, (name, (x, lines)) in zip(
         figure.subplots(1, len(curves)), curves.items(), strict=True
     ):
@@ -104,10 +104,15 @@ def main() -> None:
         ):
             power = exponent(x, y) if len(x) > 2 else float(np.log2(y[1] / y[0]))
             axes.loglog(x, y, color=colour, marker=marker, ms=4, label=f"{label}: {power:.2f}")
+            axes.set_xticks(x, [f"{number:.0f}" for number in x], minor=False)
+            axes.set_xticks([], minor=True)
             values = ", ".join(f"{a:g}: {1e3 * b:.3g} ms" for a, b in zip(x, y, strict=True))
             print(f"{name}, {label}: exponent {power:.2f} ({values})")
         axes.set(xlabel=name, ylabel="seconds")
-        axes.legend(frameon=False, fontsize=8, title="exponent", title_fontsize=8)
+        axes.legend(
+            frameon=False, fontsize=8, title="exponent", title_fontsize=8,
+            loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        )  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig("growth.png", dpi=130)
     print("written to growth.png")

@@ -16,7 +16,7 @@ and the squared residuals of the cell's n samples sum up to, with means over the
 
 since Σ |p - y| ≤ √n (Σ (p - y)²)^½ (Cauchy and Schwarz). m and h are polynomials in s, and so are
 their squares, which are summed over the cells before any maximum is taken. A bound does not take
-longer for a million samples than for a thousand.
+longer for a million samples than for a thousand; only γ at the search's points goes through them.
 
 *The cells* are the nodes of a binary tree, whose leaves are single samples, or samples at one x.
 Where a bound is too high, the interval of t is halved, and with it the cells that are not settled.
@@ -37,7 +37,7 @@ from nconvex.jit import part as sum_part
 #: Cells, or samples, a tile: its rows fit the first-level cache.
 TILE = 64
 
-IDENTITY, RELU = range(2)
+RELU = 1
 
 #: What is known of a unit on a tile: zero throughout, a polynomial, or a polynomial with a radius.
 OFF, EXACT, LOOSE = range(3)
@@ -54,7 +54,6 @@ LEVEL = 2
 
 #: As in `enclosure`, where they are explained.
 SHORTEST = 2.0**-40
-STACK = 48
 PIECES = 8
 NEGLIGIBLE = 1.0 / 32.0
 

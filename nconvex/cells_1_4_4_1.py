@@ -12,7 +12,7 @@ from nconvex.jit import part as sum_part
 #: Cells, or samples, a tile: its rows fit the first-level cache.
 TILE = 64
 
-IDENTITY, RELU = range(2)
+RELU = 1
 
 #: What is known of a unit on a tile: zero throughout, a polynomial, or a polynomial with a radius.
 OFF, EXACT, LOOSE = range(3)
@@ -29,7 +29,6 @@ LEVEL = 2
 
 #: As in `enclosure`, where they are explained.
 SHORTEST = 2.0**-40
-STACK = 48
 PIECES = 8
 NEGLIGIBLE = 1.0 / 32.0
 

@@ -20,7 +20,7 @@ shapes are explained there; what is different:
 
 ``X``, ``Y``  (1, N), (d, N), sorted by X
 ``ranks``     (N + 1,) where in X to look for a number; see `ranked`
-``sums``      (N + 2, 2 + 2 d) see `running_sums`; (0, 2 + 2 d) for "go through the samples"
+``sums``      (N + 2, 2 + 2 d) see `running_sums`; without a row: "go through the samples"
 ``lines``     (6, layers + 1, widest) workspace, rows of units: slopes and shifts of z, the same of
               the activations, sums of dL/dz and of x dL/dz
 ``cuts``      (3, layers + 1, widest + 2) int64 workspace: for each layer the first samples of its
@@ -428,7 +428,7 @@ def rmsprop(
     turns,
     gradient,
 ):
-    """As in `kernels`; `sums` are the training set's, or empty for losses that have none."""
+    """As in `kernels`; `sums` are the training set's, or empty: then steps go through samples."""
     step = first_step  # a multiple of check_every
     looked = False
     while True:

@@ -496,7 +496,7 @@ def rmsprop(
     turns,
     gradient,
 ):
-    """As in `kernels`; `sums` are the training set's, or empty for losses that have none."""
+    """As in `kernels`; `sums` are the training set's, or empty: then steps go through samples."""
     step = first_step  # a multiple of check_every
     looked = False
     while True:

@@ -86,11 +86,12 @@ class Problem:
         self._test = self._laid_out(self.X_test, self.y_test)
         self._sums: tuple[np.ndarray, ...] = ()
         if self._by_pieces:
-            sums = pieces.running_sums(self._train[0][0], self._train[1])
-            self._sums = (sums if loss == "mse" else sums[:0],)
+            X, Y = self._train[:2]
+            squared = loss == "mse"
+            self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
         self._largest = np.abs(self.X_test).max(axis=0), np.abs(self.y_test).max(axis=0)
         # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
-        self._sorted_test = _sorted(self.X_test, self.y_test)
+        self._sorted_test = self._test[:2] if self._by_pieces else _sorted(self.X_test, self.y_test)
 
     @property
     def first_kernel(self) -> Any:
@@ -269,6 +270,12 @@ class Problem:
             )
         return _workspaces.by_kind[kind]
 
+    @property
+    def _coefficients(self) -> int:
+        """How many the polynomial in t has that bounds the loss."""
+        depth = len(self.model.sizes) - 1
+        return (2 * depth if self.loss_name == "mse" else depth) + 1
+
     def _work_for_bounds(self, by_cells: bool) -> tuple[np.ndarray, ...]:
         """The same for `cells` or `enclosure`."""
         sizes = self.model.sizes
@@ -282,17 +289,15 @@ class Problem:
                 rows += sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
                 if 8 * rows * tile > enclosure.ROOM:
                     tile = enclosure.SHORT_TILE
-            depth = len(sizes) - 1
-            coefficients = (2 * depth if self.loss_name == "mse" else depth) + 1
             widest = max(sizes)
             _workspaces.by_kind[kind] = (
                 aligned(rows, tile),
                 np.empty(2 * widest + 4),
                 np.empty(2 * widest + 4, dtype=np.int64),
                 np.empty(sum(sizes), dtype=np.int64),
-                np.empty((2 * enclosure.PIECES, coefficients)),
-                np.empty(coefficients),
-                np.empty(coefficients),
+                np.empty((2 * enclosure.PIECES, self._coefficients)),
+                np.empty(self._coefficients),
+                np.empty(self._coefficients),
                 np.empty(self._n_parameters),
                 np.empty(self._n_parameters),
             )
@@ -323,7 +328,6 @@ class Segment:
     ):
         sizes = problem.model.sizes
         depth = len(sizes) - 1
-        degree = 2 * depth if problem.loss_name == "mse" else depth
         widest = max(sizes)
         X, Y = problem._sorted_test
         samples = X.shape[1]
@@ -331,7 +335,8 @@ class Segment:
         theta2 = require_theta("theta2", theta2, problem._n_parameters)
         scales = (samples, *problem._largest, np.empty((2, widest)), np.empty((2, widest)))
         self._ends = theta1, theta2
-        if problem._by_pieces and problem.loss_name == "mse":
+        self._by_cells = problem._by_pieces and problem.loss_name == "mse"
+        if self._by_cells:
             own = problem._kernels is pieces_1_4_4_1
             self._bracket = cells_1_4_4_1.bracket if own else cells.bracket
             self.rounding, blur = rounding.bound_cells(problem._layers, theta1, theta2, *scales)
@@ -358,7 +363,7 @@ class Segment:
             _shares(depth),
             self._state,
             self._nodes,
-            np.zeros((enclosure.STACK, degree + 1)),
+            np.zeros((enclosure.STACK, problem._coefficients)),
             spans,
             lists,
         )
@@ -366,7 +371,7 @@ class Segment:
 
     def tighten(self, L0: float, gap: float, splits: int) -> bool:
         """Halve at most `splits` intervals; tell whether L₀ and gap are settled: see `bracket`."""
-        work = self._problem._work_for_bounds(by_cells=len(self._settings) > 0)
+        work = self._problem._work_for_bounds(self._by_cells)
         return bool(
             self._bracket(
                 *self._ends,
