@@ -3,8 +3,8 @@
 `curve.maximum` looks at points, and between two of them γ may do anything. Here every interval of
 t has an upper bound that no point of it exceeds. Intervals with too high a bound are halved, which
 makes their bounds tighter, until no bound is left that is higher than the highest value of γ seen
-by more than a stated gap. `enclosure` and `cells` derive the bounds, `rounding` what floating-point
-arithmetic can have added to them.
+by more than a stated gap. `centred` derives the bounds, `rounding` what floating-point arithmetic
+can have added to them.
 
 What is proven then, in exact arithmetic on the weights and the test set as they are stored:
 
@@ -17,14 +17,15 @@ that there is no path where none was found.
 
 from __future__ import annotations
 
-import heapq
 import math
-from itertools import pairwise
-from typing import Protocol
+import threading
+from dataclasses import dataclass
 
 import numpy as np
 
+from nconvex import centred, rounding
 from nconvex.definitions import NconvexError, Peak
+from nconvex.vectors import aligned
 
 #: Relative distance of upper and lower bound at which a bracket is closed.
 GAP = 1e-3
@@ -32,157 +33,190 @@ GAP = 1e-3
 #: Intervals that are halved before the search gives up with the bracket that it has.
 MOST_SPLITS = 5_000
 
-#: Intervals that are halved between two moments at which Ctrl-C is heard.
-SPLITS = 20
+#: Multiply-adds between two moments at which Ctrl-C is heard.
+WORK_BETWEEN_SIGNALS = 2e9
+
+#: Intervals are not halved below these: their ends stay exact, and nothing is gained any more.
+SHORTEST, SHORTEST_OF_ERRORS = 2.0**-40, 2.0**-24
 
 
-class Search(Protocol):
-    """A bracket of max γ on one segment, which can be tightened."""
+@dataclass(frozen=True, eq=False)
+class ProofData:
+    """A network's shape and its test set, laid out for `centred.search`, in T tiles.
+
+    Attributes:
+        layers: (k, 5) int64, as for the kernels.
+        loss: The loss's code.
+        counts: (T,) samples of a tile that are no copies.
+        largest_input: (d_in,) max |x| over the samples.
+        inputs: (T, d_in TILE), or None if a segment is given both ends' first layers.
+        targets: (T, d_out TILE) for residuals.
+        labels: (T,) one label a tile, for classifiers.
+        largest_target: (d_out,) max |y| over the samples.
+    """
+
+    layers: np.ndarray
+    loss: int
+    counts: np.ndarray
+    largest_input: np.ndarray
+    inputs: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    largest_target: np.ndarray | None = None
+
+    @property
+    def samples(self) -> int:
+        """N, the number of samples."""
+        return int(self.counts.sum())
+
+
+class Segment:
+    """The bracket of max γ(θ₁, θ₂) on a test set, as it closes.
+
+    Args:
+        data: The network and its test set.
+        theta1: (P,) float64 where t = 0, finite.
+        theta2: (P,) float64 where t = 1, finite.
+        first: Both ends' first layers before activation, (T, h TILE) each, where the test set
+            has no inputs.
+
+    Attributes:
+        rounding: What floating-point arithmetic can have added to a bound; see `rounding`.
+    """
+
+    def __init__(
+        self,
+        data: ProofData,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        first: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    ):
+        layers, samples = data.layers, data.samples
+        widest = int(layers[:, :2].max())
+        nothing = np.empty(0)
+        sigma, margin = rounding.bound(
+            layers,
+            theta1,
+            theta2,
+            data.loss,
+            samples,
+            data.largest_input,
+            nothing if data.largest_target is None else data.largest_target,
+            np.empty((2, 3, widest)),
+        )
+        counts_errors = data.loss == centred.ERROR
+        self.rounding = float(sigma)
+        self._exact = sigma < np.inf
+        shares = counts_errors and self._exact  # a share is exact, but for the margin
+        self._sigma = 0.0 if shares else self.rounding
+        self._margin = float(margin)
+        self._resolution = 2.0 / samples if counts_errors else centred.RESOLUTION * self.rounding
+        self._shortest = SHORTEST_OF_ERRORS if counts_errors else SHORTEST
+        self._arguments = (
+            *(theta1, theta2, layers, data.loss, data.inputs, *first),
+            *(data.targets, data.labels, data.counts, samples),
+        )
+        self._state = np.array([0.0, 0.0, -np.inf])
+        self._nodes = np.empty((MOST_SPLITS + 2, 3))
+        work = 2.0 * samples * 5.0 * float((layers[:, 0] * layers[:, 1]).sum())
+        self.splits_between_signals = int(min(100.0, max(1.0, WORK_BETWEEN_SIGNALS / work)))
+
+    def tighten(self, L0: float, gap: float, splits: int) -> bool:
+        """Halve at most `splits` intervals; tell whether all that was asked for is decided."""
+        if not self._exact:
+            return True
+        layers, labels = self._arguments[2], self._arguments[8]
+        return bool(
+            centred.search(
+                *self._arguments,
+                L0,
+                gap,
+                self._sigma,
+                self._margin,
+                self._resolution,
+                self._shortest,
+                splits,
+                self._state,
+                self._nodes,
+                *_workspaces.of(layers, labels is not None),
+            )
+        )
 
     @property
     def peak(self) -> Peak:
         """The bracket as it is."""
-        ...
+        count, t_star, height = self._state.tolist()
+        if not self._exact or count == 0:
+            return Peak(t_star, -np.inf, np.inf, certified=True)
+        upper = max(height, float(self._nodes[: int(count), 0].max()))
+        return Peak(t_star, height - self._sigma, upper + self._sigma, certified=True)
 
-    def tighten(self, L0: float, gap: float, splits: int) -> bool:
-        """Halve at most `splits` intervals; tell whether all that was asked for is settled."""
-        ...
 
-
-def maximum(search: Search, L0: float | None = None, gap: float = GAP) -> Peak:
+def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
     """Bracket the global maximum of γ.
 
-    *Bracket mode*, without L₀: until upper ≤ lower + gap |lower|. *Threshold mode*, gap = inf:
-    until upper ≤ L₀ (nothing on the segment lies above L₀) or lower > L₀ (t* is a witness that
-    something does). With both, until both are settled.
+    Until upper ≤ L₀, so that nothing on the segment lies above it; or else until lower > L₀, so that
+    t* is a witness that something does, and upper ≤ lower + gap |lower|. With L₀ = -∞ that is a
+    bracket, whatever its height.
 
     Where that takes more than 5,000 halvings, the bracket found so far is returned; it holds all
     the same.
 
     Args:
-        search: Not yet begun, or to be taken further.
+        segment: Not yet begun, or to be taken further.
         L0: The threshold.
         gap: Relative.
 
     Raises:
-        NconvexError: Neither a threshold nor a finite gap is given, or gap is not positive.
+        NconvexError: gap is not a positive number.
     """
-    if not gap > 0.0 or (L0 is None and gap == np.inf):
-        raise NconvexError(
-            f"gap must be positive, and finite where no L0 is given, not {gap!r}; e.g. gap=1e-3"
-        )
-    level = np.inf if L0 is None else float(L0)
-    for _ in range(0, MOST_SPLITS, SPLITS):
-        if search.tighten(level, gap, SPLITS):
+    if isinstance(gap, bool | str) or not 0.0 < gap < np.inf:
+        raise NconvexError(f"gap must be a positive finite number, not {gap!r}; e.g. gap=1e-3")
+    step = segment.splits_between_signals
+    for _ in range(0, MOST_SPLITS, step):
+        if segment.tighten(float(L0), gap, step):
             break
-    return search.peak
+    return segment.peak
 
 
-# -- Branch and bound, best first -----------------------------------------------------------------
-
-#: Equal intervals that the search begins with: bounds over much longer ones say little.
-PIECES = 4
-
-#: Pieces that a bounding polynomial is cut into.
-CUTS = 8
-
-
-class Enclosure(Protocol):
-    """Values and bounds of γ on one segment, rounding included."""
-
-    #: Differences of γ below this are not worth the search; intervals are not halved below that.
-    resolution: float
-    shortest: float
-
-    def value(self, t: float) -> float:
-        """A lower bound of γ(t), as close as rounding allows."""
-        ...
-
-    def bound(self, left: float, right: float) -> tuple[float, float]:
-        """An upper bound of γ on [left, right], and a dyadic t where γ may be highest."""
-        ...
+def in_tiles(rows: np.ndarray) -> np.ndarray:
+    """Lay out samples (N, d) as (T, d TILE), units-major; the last tile is filled with copies."""
+    samples, d = rows.shape
+    tiles = -(-samples // centred.TILE)
+    filled = np.pad(rows, ((0, tiles * centred.TILE - samples), (0, 0)), "edge")
+    out = aligned(tiles, d * centred.TILE)
+    out[:] = filled.reshape(tiles, centred.TILE, d).swapaxes(1, 2).reshape(tiles, -1)
+    return out
 
 
-class BestFirst:
-    """A `Search` that halves the interval with the highest bound first.
-
-    `enclosure.bracket` is the same for small networks, compiled, and leaves settled samples out;
-    here each bound costs much more than Python does.
-    """
-
-    def __init__(self, enclosure: Enclosure):
-        self._enclosure = enclosure
-        self._t_star, self._height = 0.0, -math.inf
-        self._open: list[tuple[float, float, float, float]] = []  # -bound, ends, place to look
-
-    @property
-    def peak(self) -> Peak:
-        """The bracket as it is."""
-        upper = max(self._height, -self._open[0][0]) if self._open else math.inf
-        return Peak(self._t_star, self._height, upper, certified=True)
-
-    def tighten(self, L0: float, gap: float, splits: int) -> bool:
-        """Halve at most `splits` intervals; tell whether all that was asked for is settled."""
-        if not self._open:
-            for t in (0.0, 1.0):
-                self._look(t)
-            for piece in range(PIECES):
-                self._push(piece / PIECES, (piece + 1) / PIECES)
-        for _ in range(splits):
-            while True:
-                bound, left, right, place = self._open[0]
-                lower = self._height
-                allowed = math.inf
-                if gap < math.inf:
-                    allowed = lower + max(gap * abs(lower), self._enclosure.resolution)
-                if lower <= L0 < allowed:
-                    allowed = L0
-                short = right - left < self._enclosure.shortest
-                if -bound <= allowed or short or not math.isfinite(lower):
-                    return True
-                if math.isnan(place):
-                    break
-                heapq.heapreplace(self._open, (bound, left, right, math.nan))
-                self._look(place)
-            heapq.heappop(self._open)
-            middle = 0.5 * (left + right)
-            self._push(left, middle)
-            self._push(middle, right)
-        return False
-
-    def _look(self, t: float) -> None:
-        height = self._enclosure.value(t)
-        if not height <= self._height:  # what is not a number is above every L₀
-            self._t_star, self._height = t, height if height == height else math.inf
-
-    def _push(self, left: float, right: float) -> None:
-        bound, place = self._enclosure.bound(left, right)
-        heapq.heappush(
-            self._open, (-bound if bound == bound else -math.inf, left, right, float(place))
-        )
+def counts_of(samples: int) -> np.ndarray:
+    """How many samples of each tile are no copies, (T,)."""
+    starts = np.arange(0, samples, centred.TILE)
+    return np.minimum(samples - starts, centred.TILE)
 
 
-def bound_polynomial(coefficients: list[float]) -> tuple[float, float]:
-    """Bound Σ c_k B_k(s) on [0, 1] by its coefficients on eight pieces.
+class _Workspaces(threading.local):
+    """Each thread's workspaces, by the shape of the network."""
 
-    Returns the bound, and the end or the middle of the piece that it comes from.
-    """
-    pieces = [coefficients]
-    while len(pieces) < CUTS:
-        pieces = [half for piece in pieces for half in _halve(piece)]
-    highest, place = -math.inf, 0.0
-    for piece, c in enumerate(pieces):
-        for k, height in enumerate(c):
-            if not height <= highest:
-                highest = height
-                place = piece + (0.0 if k == 0 else (1.0 if k == len(c) - 1 else 0.5))
-    return highest, place / CUTS
+    def __init__(self) -> None:
+        self._by_shape: dict[tuple[bytes, bool], tuple[np.ndarray, ...]] = {}
+
+    def of(self, layers: np.ndarray, labelled: bool) -> tuple[np.ndarray, ...]:
+        shape = (layers.tobytes(), labelled)
+        if shape not in self._by_shape:
+            widest = int(layers[:, :2].max())
+            outputs = int(layers[-1, 1])
+            room = ((layers[:, 0] + 2) * layers[:, 1]).astype(int)
+            if labelled:
+                room[-1] *= outputs
+            self._by_shape[shape] = (
+                aligned(4, int(room.sum())),
+                aligned(2, (widest + 1) * centred.BLOCK),
+                np.empty((2, widest + 4), dtype=np.int64),
+                aligned(outputs + 3, centred.TILE),
+                np.empty(5),
+            )
+        return self._by_shape[shape]
 
 
-def _halve(c: list[float]) -> tuple[list[float], list[float]]:
-    left, right, row = [c[0]], [c[-1]], c
-    while len(row) > 1:
-        row = [0.5 * (a + b) for a, b in pairwise(row)]
-        left.append(row[0])
-        right.append(row[-1])
-    return left, right[::-1]
+_workspaces = _Workspaces()

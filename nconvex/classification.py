@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from nconvex import certify, rounding, wide
+from nconvex import centred, certify, wide
 from nconvex.definitions import (
     Descent,
     DescentStatus,
@@ -104,7 +105,6 @@ class Classification(Problem):
         looks = (self.X_test,) if self._dense else self._questions
         self._looks = (*looks, self.labels_test)
         self._descending = _blocked(model)
-        self._largest = np.abs(self.X_test).max(axis=0).astype(np.float64)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
         self._memory: OrderedDict[bytes, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
@@ -214,13 +214,28 @@ class Classification(Problem):
         Raises:
             NconvexError: An end is of another size or not finite.
         """
-        return certify.maximum(certify.BestFirst(ClassifierEnclosure(self, theta1, theta2)), L0)
+        return certify.maximum(self._segment(theta1, theta2), L0)
 
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket the metric's maximum on the segment, with proof, to a relative gap."""
-        return certify.maximum(
-            certify.BestFirst(ClassifierEnclosure(self, theta1, theta2)), gap=gap
+        return certify.maximum(self._segment(theta1, theta2), gap=gap)
+
+    @cached_property
+    def _proven(self) -> certify.ProofData:
+        """The network and its test set, as the proof needs them."""
+        return certify.ProofData(
+            self._layers,
+            centred.ERROR if self.metric == "error" else centred.CROSS_ENTROPY,
+            self._counts,
+            np.abs(self.X_test).max(axis=0).astype(np.float64),
+            labels=self._tile_labels,
         )
+
+    def _segment(self, theta1: np.ndarray, theta2: np.ndarray) -> certify.Segment:
+        theta1 = require_theta("theta1", theta1, self._n_parameters)
+        theta2 = require_theta("theta2", theta2, self._n_parameters)
+        first = self.first_layer(theta1), self.first_layer(theta2)
+        return certify.Segment(self._proven, theta1, theta2, first)
 
     def first_layer(self, theta: np.ndarray) -> np.ndarray:
         """The first layer's pre-activations on the test set, in tiles; remembered."""
@@ -334,75 +349,6 @@ class Classification(Problem):
             else:
                 transposed = w[weights : weights + n_in * n_out].reshape(n_out, n_in)
                 yield (transposed.T, w[biases : biases + n_out]), (W, b)
-
-
-class ClassifierEnclosure:
-    """Values and bounds of γ(θ₁, θ₂) for `certify.BestFirst`, rounding included.
-
-    Cross-entropy is convex in the logits, whose differences lie between polynomials in t, so that
-    the mean of the cross-entropies of their Bernstein coefficients bounds γ (Jensen). An error can
-    only happen where some class's difference to the label may reach zero: counting the samples for
-    which it may bounds the share of errors.
-    """
-
-    def __init__(self, problem: Classification, theta1: np.ndarray, theta2: np.ndarray):
-        model = problem.model
-        depth = len(model.sizes) - 1
-        self._problem = problem
-        self._ends = (
-            require_theta("theta1", theta1, model.n_parameters),
-            require_theta("theta2", theta2, model.n_parameters),
-        )
-        self._tiles = problem.first_layer(self._ends[0]), problem.first_layer(self._ends[1])
-        widest = max(model.sizes)
-        self._sigma, self._margin = rounding.bound_classifier(
-            problem._layers,
-            *self._ends,
-            len(problem.X_test),
-            problem._largest,
-            np.empty((2, widest)),
-            np.empty((2, widest)),
-        )
-        error = problem.metric == "error"
-        self.resolution = 2.0 / len(problem.X_test) if error else 4.0 * self._sigma
-        self.shortest = 2.0**-24 if error else 2.0**-40
-        self._work = (
-            np.empty((depth + 1, model.n_parameters)),
-            np.empty((depth + 1, model.n_parameters)),
-            np.empty(model.n_parameters),
-            np.empty((model.sizes[-1], model.sizes[-1] * model.sizes[-2])),
-            aligned(2, depth + 2, max(model.sizes[1:]) * wide.TILE),
-            aligned(3, wide.TILE),
-        )
-        self._coefficients = np.empty(depth + 1)
-
-    def value(self, t: float) -> float:
-        """A lower bound of γ(t)."""
-        losses, wrong = self._problem._gammas(*self._ends, np.array([t]), -self._margin)
-        if self._problem.metric == "error":
-            return float(wrong[0])
-        return float(losses[0] - self._sigma)
-
-    def bound(self, left: float, right: float) -> tuple[float, float]:
-        """An upper bound of γ on [left, right], and where γ may be highest."""
-        problem = self._problem
-        unsure = wide.enclose(
-            float(left),
-            float(right),
-            *self._ends,
-            *self._tiles,
-            problem._layers,
-            problem._tile_labels,
-            problem._counts,
-            self._margin,
-            len(problem.X_test),
-            *self._work,
-            self._coefficients,
-        )
-        if problem.metric == "error":
-            return float(unsure), 0.5 * (left + right)
-        bound, s = certify.bound_polynomial(self._coefficients.tolist())
-        return bound + self._sigma, left + (right - left) * s
 
 
 def _checked(

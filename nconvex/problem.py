@@ -5,24 +5,19 @@ from __future__ import annotations
 import threading
 from copy import copy
 from dataclasses import replace
-from functools import cached_property, lru_cache
-from math import comb
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from nconvex import (
-    cells,
-    cells_1_4_4_1,
     certify,
-    enclosure,
     kernels,
     kernels_authors,
     pieces,
     pieces_1_4_4_1,
     redundancy,
-    rounding,
 )
 from nconvex.curve import interpolate
 from nconvex.definitions import Descent, NconvexError, Peak, RMSProp, require_theta
@@ -89,9 +84,6 @@ class Problem:
             X, Y = self._train[:2]
             squared = loss == "mse"
             self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
-        self._largest = np.abs(self.X_test).max(axis=0), np.abs(self.y_test).max(axis=0)
-        # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
-        self._sorted_test = self._test[:2] if self._by_pieces else _sorted(self.X_test, self.y_test)
 
     @property
     def first_kernel(self) -> Any:
@@ -174,11 +166,11 @@ class Problem:
         Raises:
             NconvexError: An end is of another size or not finite.
         """
-        return certify.maximum(Segment(self, theta1, theta2), L0)
+        return certify.maximum(self._segment(theta1, theta2), L0)
 
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket max γ on the test set, with proof, to a relative gap."""
-        return certify.maximum(Segment(self, theta1, theta2), gap=gap)
+        return certify.maximum(self._segment(theta1, theta2), gap=gap)
 
     def revive(self, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return θ with units that are not needed folded away, and with them drawn anew.
@@ -234,19 +226,25 @@ class Problem:
         return losses
 
     @cached_property
-    def _tree(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The test set's cells, their halves, and the cells that a search begins with."""
-        X, Y = self._sorted_test
-        most = 2 * X.shape[1]
-        tree = np.empty((most, cells.OUTPUTS + 3 * len(Y)))
-        children = np.empty(most, dtype=np.int64)
-        cells.plant(X[0], Y, tree, children, np.empty((most, 2), dtype=np.int64))
-        begun = np.zeros(1, dtype=np.int64)
-        for _ in range(cells.LEVEL):
-            halves = children[begun]
-            whole = begun[halves == 0]
-            begun = np.concatenate([whole, halves[halves > 0], halves[halves > 0] + 1])
-        return tree, children, begun
+    def _proven(self) -> certify.ProofData:
+        """The network and its test set, as the proof needs them."""
+        order = np.argsort(self.X_test[:, 0], kind="stable")  # neighbours agree on their ReLUs
+        return certify.ProofData(
+            self._layers,
+            self._loss,
+            certify.counts_of(len(order)),
+            np.abs(self.X_test).max(axis=0),
+            inputs=certify.in_tiles(self.X_test[order]),
+            targets=certify.in_tiles(self.y_test[order]),
+            largest_target=np.abs(self.y_test).max(axis=0),
+        )
+
+    def _segment(self, theta1: np.ndarray, theta2: np.ndarray) -> certify.Segment:
+        return certify.Segment(
+            self._proven,
+            require_theta("theta1", theta1, self._n_parameters),
+            require_theta("theta2", theta2, self._n_parameters),
+        )
 
     def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return samples as the kernels need them."""
@@ -270,131 +268,6 @@ class Problem:
             )
         return _workspaces.by_kind[kind]
 
-    @property
-    def _coefficients(self) -> int:
-        """How many the polynomial in t has that bounds the loss."""
-        depth = len(self.model.sizes) - 1
-        return (2 * depth if self.loss_name == "mse" else depth) + 1
-
-    def _work_for_bounds(self, by_cells: bool) -> tuple[np.ndarray, ...]:
-        """The same for `cells` or `enclosure`."""
-        sizes = self.model.sizes
-        tile = cells.TILE if by_cells else enclosure.TILE
-        kind = (by_cells, tile, enclosure.ROOM, self.loss_name, self._n_parameters, sizes)
-        if kind not in _workspaces.by_kind:
-            if by_cells:
-                rows = cells.FIRST + 3 + sum((2 * layer + 3) * n for layer, n in enumerate(sizes))
-            else:
-                rows = enclosure.FIRST + sizes[0]
-                rows += sum((layer + 3) * n for layer, n in enumerate(sizes[1:]))
-                if 8 * rows * tile > enclosure.ROOM:
-                    tile = enclosure.SHORT_TILE
-            widest = max(sizes)
-            _workspaces.by_kind[kind] = (
-                aligned(rows, tile),
-                np.empty(2 * widest + 4),
-                np.empty(2 * widest + 4, dtype=np.int64),
-                np.empty(sum(sizes), dtype=np.int64),
-                np.empty((2 * enclosure.PIECES, self._coefficients)),
-                np.empty(self._coefficients),
-                np.empty(self._coefficients),
-                np.empty(self._n_parameters),
-                np.empty(self._n_parameters),
-            )
-        return _workspaces.by_kind[kind]
-
-
-class Segment:
-    """The bracket of max γ(θ₁, θ₂) on a problem's test set, as it closes; see `certify`.
-
-    Args:
-        problem: Network, loss and data.
-        theta1: (P,) where t = 0.
-        theta2: (P,) where t = 1.
-        left: Lower end of the interval of t, a multiple of 2⁻⁴⁰, so that sums with it are exact.
-        right: Upper end, likewise.
-
-    Attributes:
-        rounding: What floating-point arithmetic can have added to a bound; see `rounding`.
-    """
-
-    def __init__(
-        self,
-        problem: Problem,
-        theta1: np.ndarray,
-        theta2: np.ndarray,
-        left: float = 0.0,
-        right: float = 1.0,
-    ):
-        sizes = problem.model.sizes
-        depth = len(sizes) - 1
-        widest = max(sizes)
-        X, Y = problem._sorted_test
-        samples = X.shape[1]
-        theta1 = require_theta("theta1", theta1, problem._n_parameters)
-        theta2 = require_theta("theta2", theta2, problem._n_parameters)
-        scales = (samples, *problem._largest, np.empty((2, widest)), np.empty((2, widest)))
-        self._ends = theta1, theta2
-        self._by_cells = problem._by_pieces and problem.loss_name == "mse"
-        if self._by_cells:
-            own = problem._kernels is pieces_1_4_4_1
-            self._bracket = cells_1_4_4_1.bracket if own else cells.bracket
-            self.rounding, blur = rounding.bound_cells(problem._layers, theta1, theta2, *scales)
-            tree, children, begun = problem._tree
-            settings: tuple[Any, ...] = (blur,)
-            data: tuple[Any, ...] = (X, Y, tree, children)
-        else:
-            self._bracket = enclosure.bracket
-            loss = problem._loss
-            self.rounding = rounding.bound(problem._layers, theta1, theta2, loss, *scales)
-            settings, data, begun = (), (loss, X, Y), np.arange(samples)
-        middle = 0.5 * (left + right)
-        self._state = np.array([2.0, middle, -np.inf, -np.inf])
-        self._nodes = np.empty((enclosure.STACK, 4))
-        self._nodes[:2] = [[np.inf, left, middle, np.nan], [np.inf, middle, right, middle]]
-        spans = np.empty((enclosure.STACK, 2), dtype=np.int64)
-        spans[:2] = 0, begun.size
-        lists = np.empty(2 * enclosure.STACK * samples + 2, dtype=np.uint32)
-        lists[: begun.size] = begun
-        self._settings = settings
-        self._arguments = (
-            problem._layers,
-            *data,
-            _shares(depth),
-            self._state,
-            self._nodes,
-            np.zeros((enclosure.STACK, problem._coefficients)),
-            spans,
-            lists,
-        )
-        self._problem = problem
-
-    def tighten(self, L0: float, gap: float, splits: int) -> bool:
-        """Halve at most `splits` intervals; tell whether L₀ and gap are settled: see `bracket`."""
-        work = self._problem._work_for_bounds(self._by_cells)
-        return bool(
-            self._bracket(
-                *self._ends,
-                L0,
-                gap,
-                self.rounding,
-                *self._settings,
-                splits,
-                *self._arguments,
-                *work,
-            )
-        )
-
-    @property
-    def peak(self) -> Peak:
-        """The bracket as it is."""
-        t_star, height, closed = self._state[1:].tolist()
-        if self.rounding == np.inf:
-            return Peak(t_star, -np.inf, np.inf, certified=True)
-        open_bounds = self._nodes[: int(self._state[0]), 0].tolist()
-        upper = max(height, closed, *open_bounds) + self.rounding
-        return Peak(t_star, height - self.rounding, upper, certified=True)
-
 
 class _Workspaces(threading.local):
     def __init__(self) -> None:
@@ -402,20 +275,6 @@ class _Workspaces(threading.local):
 
 
 _workspaces = _Workspaces()
-
-
-@lru_cache
-def _shares(degree: int) -> np.ndarray:
-    """(d+1, d+1), what a product of two Bernstein coefficients weighs in that of degree 2d."""
-    return np.array(
-        [
-            [
-                (1 if i == j else 2) * comb(degree, i) * comb(degree, j) / comb(2 * degree, i + j)
-                for j in range(degree + 1)
-            ]
-            for i in range(degree + 1)
-        ]
-    )
 
 
 def _checked(
