@@ -19,6 +19,7 @@ from nconvex import (
     enclosure,
     kernels,
     kernels_authors,
+    parts,
     pieces,
     pieces_1_4_4_1,
     redundancy,
@@ -42,7 +43,7 @@ WORK_BETWEEN_SIGNALS = 2e9
 class Problem:
     """Model + loss + data, as a landscape for `train` and `connect`.
 
-    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `kernels.LOSSES`. Gradients are the
+    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `parts.LOSSES`. Gradients are the
     training set's; **every loss that is reported is the test set's**, which no gradient sees (the
     stopping test of a descent does look at it, as the draft's "trained to L₀ on the test set"
     demands).
@@ -70,8 +71,8 @@ class Problem:
         y_test: np.ndarray,
         rmsprop: RMSProp | None = None,
     ):
-        if loss not in kernels.LOSSES:
-            raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(kernels.LOSSES)}")
+        if loss not in parts.LOSSES:
+            raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(parts.LOSSES)}")
         self.model = model
         self.loss_name = loss
         self.rmsprop = RMSProp() if rmsprop is None else rmsprop
@@ -81,7 +82,7 @@ class Problem:
         self._by_pieces = self._kernels in (pieces, pieces_1_4_4_1)
         self._layers = model.layers
         self._n_parameters = model.n_parameters
-        self._loss = kernels.LOSSES[loss]
+        self._loss = parts.LOSSES[loss]
         self._train = self._laid_out(self.X, self.y)
         self._test = self._laid_out(self.X_test, self.y_test)
         self._sums: tuple[np.ndarray, ...] = ()

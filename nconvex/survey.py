@@ -23,7 +23,6 @@ from nconvex import cli, jit, presets
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import VERSION, NconvexError, RMSProp
 from nconvex.files import write_whole
-from nconvex.kernels import LOSSES
 from nconvex.pairs import (
     ACTIVATIONS,
     OUTCOMES,
@@ -35,6 +34,7 @@ from nconvex.pairs import (
     resume,
     survey,
 )
+from nconvex.parts import LOSSES
 from nconvex.samplers import SAMPLERS
 
 #: Seconds between two updates of the line of progress.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nconvex import cells, enclosure, jit, kernels, pieces, rounding
+from nconvex import cells, enclosure, jit, parts, rounding
 
 PACKAGE = Path(__file__).parents[1] / "nconvex"
 
@@ -17,6 +17,7 @@ ORDER = (
     "files",
     "jit",
     "vectors",
+    "parts",
     "kernels",
     "pieces",
     "enclosure",
@@ -239,7 +240,7 @@ def test_kernel_files_take_names_of_kernel_files_only():
 
 def test_what_two_kernel_files_share_is_the_same_in_both():
     for shared, modules in (
-        ("exponential", ("kernels", "pieces", "enclosure", "wide")),
+        ("exponential", ("parts", "enclosure")),
         ("relu_line", ("enclosure", "cells", "wide")),
         *[
             (shared, ("enclosure", "cells"))
@@ -262,9 +263,9 @@ def test_what_two_kernel_files_share_is_the_same_in_both():
         ]
         assert len(bodies) == len(modules)
         assert all(body == bodies[0] for body in bodies)
-    for module in (pieces, enclosure, rounding):
+    for module in (enclosure, rounding):
         for name in ("IDENTITY", "RELU", "SIGMOID", "TANH", "MSE", "MAE", "HUBER", "LOG_COSH"):
-            assert getattr(module, name, getattr(kernels, name)) == getattr(kernels, name)
-        assert module.HUBER_DELTA == kernels.HUBER_DELTA
+            assert getattr(module, name, getattr(parts, name)) == getattr(parts, name)
+        assert module.HUBER_DELTA == parts.HUBER_DELTA
     for name in ("RELU", "OFF", "EXACT", "LOOSE", "SHORTEST", "PIECES", "NEGLIGIBLE"):
         assert getattr(cells, name) == getattr(enclosure, name)
