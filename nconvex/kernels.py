@@ -20,24 +20,21 @@ primitives below see one-dimensional contiguous rows and nothing else.
 
 import math
 
-import numpy as np
-
-from nconvex.jit import careful_part, kernel, part
+from nconvex.jit import kernel, part
+from nconvex.parts import (
+    RELU,
+    SIGMOID,
+    TANH,
+    add_scaled,
+    dot,
+    exponential,
+    loss_and_slope,
+    rmsprop_step,
+    total,
+)
 
 #: Samples a tile: long enough to hide the cost of a call, short enough for the cache.
 TILE = 512
-
-IDENTITY, RELU, SIGMOID, TANH = range(4)
-ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
-
-MSE, MAE, HUBER, LOG_COSH = range(4)
-LOSSES = {"mse": MSE, "mae": MAE, "huber": HUBER, "log-cosh": LOG_COSH}
-
-#: Where the Huber loss turns from quadratic to linear. Targets lie in [0, 1], so the customary 1
-#: would make it half the squared error everywhere; 0.1 keeps both of its regimes in play.
-HUBER_DELTA = 0.1
-
-LOG_2 = math.log(2.0)
 
 
 # -- Rows: y, x, d are rows of samples ------------------------------------------------------------
@@ -55,13 +52,6 @@ def set_four(y, bias, w0, w1, w2, w3, x0, x1, x2, x3):
     """y = bias + w0 x0 + w1 x1 + w2 x2 + w3 x3: four inputs a pass, a fourth of the stores."""
     for n in range(y.size):
         y[n] = bias + w0 * x0[n] + w1 * x1[n] + w2 * x2[n] + w3 * x3[n]
-
-
-@part
-def add_one(y, w, x):
-    """y += w x."""
-    for n in range(y.size):
-        y[n] += w * x[n]
 
 
 @part
@@ -107,26 +97,8 @@ def combine(y, bias, theta, offset, stride, x, first, count):
         )
         i += 4
     while i < count:
-        add_one(y, theta[offset + i * stride], x[first + i][:m])
+        add_scaled(y, theta[offset + i * stride], x[first + i][:m])
         i += 1
-
-
-@part
-def total(d):
-    """Sum of d."""
-    result = 0.0
-    for n in range(d.size):
-        result += d[n]
-    return result
-
-
-@part
-def dot(d, x):
-    """Sum of d x."""
-    result = 0.0
-    for n in range(d.size):
-        result += d[n] * x[n]
-    return result
 
 
 @part
@@ -146,36 +118,6 @@ def dot_four(d, x0, x1, x2, x3):
 
 
 # -- Activations, and their derivatives in terms of their own value -------------------------------
-
-# numba has no exp that works on several samples at once, so the exponential is ours. It stands in
-# `enclosure` as well, word for word, for a kernel calls only parts of its own file (see `jit`).
-
-
-@careful_part
-def exponential(x):
-    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays.
-
-    x = n log 2 + r with |r| <= 0.35, log 2 in two pieces of which n times the first is exact;
-    exp r by its series to r¹³/13!, which leaves 4e-18; 2ⁿ is put together from its bits.
-    """
-    x = -700.0 if x < -700.0 else x
-    m = x * 1.4426950408889634 - 0.5
-    n = np.int32(m if m > -1100.0 else 0.0)  # NaN has no integer
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
 @part
@@ -213,42 +155,16 @@ def activate_backward(d, a, activation):
             d[n] *= 1.0 - a[n] * a[n]
 
 
-# -- Losses of one residual r = output - target ---------------------------------------------------
+# -- Losses ---------------------------------------------------------------------------------------
 
 
 @part
 def residual_loss(output, target, slope, loss):
-    """Sum of the losses of one output unit over a tile; slope becomes the derivatives.
-
-    mse r², mae |r|, huber r²/2 up to δ = HUBER_DELTA and then δ(|r| - δ/2), log-cosh log cosh r.
-    """
+    """Sum of the losses of one output unit over a tile; slope becomes the derivatives."""
     result = 0.0
-    if loss == MSE:
-        for n in range(output.size):
-            r = output[n] - target[n]
-            result += r * r
-            slope[n] = 2.0 * r
-    elif loss == MAE:
-        for n in range(output.size):
-            r = output[n] - target[n]
-            result += abs(r)
-            slope[n] = 1.0 if r > 0.0 else (-1.0 if r < 0.0 else r)  # 0 at 0, NaN at NaN
-    elif loss == HUBER:
-        for n in range(output.size):
-            r = output[n] - target[n]
-            size = abs(r)
-            linear = HUBER_DELTA if r > 0.0 else -HUBER_DELTA
-            result += (
-                HUBER_DELTA * (size - 0.5 * HUBER_DELTA) if size > HUBER_DELTA else 0.5 * r * r
-            )
-            slope[n] = linear if size > HUBER_DELTA else r
-    elif loss == LOG_COSH:
-        for n in range(output.size):
-            r = output[n] - target[n]
-            e = exponential(-2.0 * abs(r))  # cosh r = exp|r| (1 + e) / 2, without overflow
-            result += abs(r) + math.log1p(e) - LOG_2
-            size = (1.0 - e) / (1.0 + e)
-            slope[n] = -size if r < 0.0 else size
+    for n in range(output.size):
+        value, slope[n] = loss_and_slope(output[n] - target[n], loss)
+        result += value
     return result
 
 
@@ -408,10 +324,7 @@ def rmsprop(
                 return step, reached
             continue
         rate = learning_rate * shrink**step
-        for p in range(theta.size):
-            g = gradient[p]
-            mean_square[p] = decay * mean_square[p] + (1.0 - decay) * g * g
-            theta[p] -= rate * g / (math.sqrt(mean_square[p]) + epsilon)
+        rmsprop_step(theta, mean_square, gradient, 1.0, rate, decay, epsilon)
         step += 1
 
 

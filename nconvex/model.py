@@ -11,11 +11,11 @@ target:
 ===========  ==================================================================================
 ``mse``      r²
 ``mae``      \\|r\\|
-``huber``    r²/2 for \\|r\\| ≤ δ, δ (\\|r\\| - δ/2) beyond, with δ = `kernels.HUBER_DELTA`
+``huber``    r²/2 for \\|r\\| ≤ δ, δ (\\|r\\| - δ/2) beyond, with δ = `parts.HUBER_DELTA`
 ``log-cosh`` log cosh r
 ===========  ==================================================================================
 
-Adding a loss means adding it to `kernels.residual_loss` and `kernels.LOSSES`.
+Adding a loss means adding it to `parts.loss_and_slope` and `parts.LOSSES`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nconvex.definitions import NconvexError, require_integer, require_theta
-from nconvex.kernels import ACTIVATIONS
+from nconvex.parts import ACTIVATIONS
 
 INITIALISATIONS = ("default", "uniform")
 

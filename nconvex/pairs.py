@@ -68,8 +68,8 @@ from nconvex.definitions import (
 )
 from nconvex.dss import INSERTIONS, MAX_DEPTH
 from nconvex.files import write_whole
-from nconvex.kernels import LOSSES
 from nconvex.model import MLP
+from nconvex.parts import LOSSES
 from nconvex.problem import Problem
 from nconvex.samplers import SAMPLERS
 from nconvex.store import Store

@@ -34,14 +34,8 @@ import math
 import numpy as np
 
 from nconvex.jit import careful_part, kernel, part
+from nconvex.parts import MSE, loss_and_slope, rmsprop_step
 from nconvex.vectors import line_residuals
-
-MSE, MAE, HUBER, LOG_COSH = range(4)
-
-#: As in `kernels`, where it is explained.
-HUBER_DELTA = 0.1
-
-LOG_2 = math.log(2.0)
 
 #: A range of x that is shorter is not cut into parts: their number by its length might overflow.
 SHORTEST = 1e-290
@@ -175,33 +169,6 @@ def split(slopes, shifts, x, start, end, ranks, pieces, places, rises):
 # -- Losses of the residuals r = slope x + shift - y of a piece -----------------------------------
 
 
-@careful_part
-def exponential(x):
-    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays.
-
-    x = n log 2 + r with |r| <= 0.35, log 2 in two pieces of which n times the first is exact;
-    exp r by its series to r¹³/13!, which leaves 4e-18; 2ⁿ is put together from its bits.
-    """
-    x = -700.0 if x < -700.0 else x
-    m = x * 1.4426950408889634 - 0.5
-    n = np.int32(m if m > -1100.0 else 0.0)  # NaN has no integer
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
-
-
 @part
 def residual_losses(x, y, start, end, slope, shift, loss):
     """Sums over the samples [start, end): of the losses, of their derivatives s, and of s x."""
@@ -212,31 +179,10 @@ def residual_losses(x, y, start, end, slope, shift, loss):
         result, total, moment = line_residuals(x, y, start, end, slope, shift)
         total *= 2.0
         moment *= 2.0
-    elif loss == MAE:
+    else:
         for n in range(start, end):
-            r = slope * x[n] + shift - y[n]
-            s = 1.0 if r > 0.0 else (-1.0 if r < 0.0 else r)  # 0 at 0, NaN at NaN
-            result += abs(r)
-            total += s
-            moment += s * x[n]
-    elif loss == HUBER:
-        for n in range(start, end):
-            r = slope * x[n] + shift - y[n]
-            size = abs(r)
-            linear = HUBER_DELTA if r > 0.0 else -HUBER_DELTA
-            result += (
-                HUBER_DELTA * (size - 0.5 * HUBER_DELTA) if size > HUBER_DELTA else 0.5 * r * r
-            )
-            s = linear if size > HUBER_DELTA else r
-            total += s
-            moment += s * x[n]
-    elif loss == LOG_COSH:
-        for n in range(start, end):
-            r = slope * x[n] + shift - y[n]
-            e = exponential(-2.0 * abs(r))  # cosh r = exp|r| (1 + e) / 2, without overflow
-            result += abs(r) + math.log1p(e) - LOG_2
-            size = (1.0 - e) / (1.0 + e)
-            s = -size if r < 0.0 else size
+            value, s = loss_and_slope(slope * x[n] + shift - y[n], loss)
+            result += value
             total += s
             moment += s * x[n]
     return result, total, moment
@@ -452,10 +398,7 @@ def rmsprop(
                 return step, reached
             continue
         rate = learning_rate * shrink**step
-        for p in range(theta.size):
-            g = gradient[p]
-            mean_square[p] = decay * mean_square[p] + (1.0 - decay) * g * g
-            theta[p] -= rate * g / (math.sqrt(mean_square[p]) + epsilon)
+        rmsprop_step(theta, mean_square, gradient, 1.0, rate, decay, epsilon)
         step += 1
 
 

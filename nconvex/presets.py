@@ -15,9 +15,9 @@ import math
 from dataclasses import dataclass, replace
 
 from nconvex.definitions import NconvexError, RMSProp
-from nconvex.kernels import HUBER_DELTA
 from nconvex.mnist import settings as mnist_settings
 from nconvex.pairs import Setting, Survey, grid
+from nconvex.parts import HUBER_DELTA
 
 
 @dataclass(frozen=True)

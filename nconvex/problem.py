@@ -15,6 +15,7 @@ from nconvex import (
     certify,
     kernels,
     kernels_authors,
+    parts,
     pieces,
     pieces_1_4_4_1,
     redundancy,
@@ -37,7 +38,7 @@ WORK_BETWEEN_SIGNALS = 2e9
 class Problem:
     """Model + loss + data, as a landscape for `train` and `connect`.
 
-    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `kernels.LOSSES`. Gradients are the
+    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `parts.LOSSES`. Gradients are the
     training set's; **every loss that is reported is the test set's**, which no gradient sees (the
     stopping test of a descent does look at it, as the draft's "trained to L₀ on the test set"
     demands).
@@ -65,8 +66,8 @@ class Problem:
         y_test: np.ndarray,
         rmsprop: RMSProp | None = None,
     ):
-        if loss not in kernels.LOSSES:
-            raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(kernels.LOSSES)}")
+        if loss not in parts.LOSSES:
+            raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(parts.LOSSES)}")
         self.model = model
         self.loss_name = loss
         self.rmsprop = RMSProp() if rmsprop is None else rmsprop
@@ -76,7 +77,7 @@ class Problem:
         self._by_pieces = self._kernels in (pieces, pieces_1_4_4_1)
         self._layers = model.layers
         self._n_parameters = model.n_parameters
-        self._loss = kernels.LOSSES[loss]
+        self._loss = parts.LOSSES[loss]
         self._train = self._laid_out(self.X, self.y)
         self._test = self._laid_out(self.X_test, self.y_test)
         self._sums: tuple[np.ndarray, ...] = ()
@@ -84,11 +85,6 @@ class Problem:
             X, Y = self._train[:2]
             squared = loss == "mse"
             self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
-
-    @property
-    def first_kernel(self) -> Any:
-        """The kernel that training needs first, for `jit.is_compiled`."""
-        return self._kernels.rmsprop
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start θ, (P,); see `MLP`."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from nconvex import cli
 from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
-from nconvex.kernels import LOSSES
 from nconvex.model import MLP
+from nconvex.parts import LOSSES
 from nconvex.problem import Problem
 from nconvex.string import String
 

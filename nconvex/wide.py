@@ -26,6 +26,7 @@ import math
 import numpy as np
 
 from nconvex.jit import careful_kernel, careful_part, kernel, part
+from nconvex.parts import add_scaled, exponential, rmsprop_step
 from nconvex.vectors import add_rows
 
 #: Samples a tile: of γ, two models' first layers of 256 units then fit the second-level cache.
@@ -33,33 +34,6 @@ TILE = 128
 
 #: Units of which a batch's first-layer slopes are kept together, for the first-level cache.
 PANEL = 64
-
-
-@careful_part
-def exponential(x):
-    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays.
-
-    x = n log 2 + r with |r| <= 0.35, log 2 in two pieces of which n times the first is exact;
-    exp r by its series to r¹³/13!, which leaves 4e-18; 2ⁿ is put together from its bits.
-    """
-    x = -700.0 if x < -700.0 else x
-    m = x * 1.4426950408889634 - 0.5
-    n = np.int32(m if m > -1100.0 else 0.0)  # NaN has no integer
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
 # -- Sums over a layer's units, for a tile, in float64 and float32 --------------------------------
@@ -184,13 +158,6 @@ def fill(y, b, n_out):
 
 
 # -- Descent: steps 1 and 3, in float32 -----------------------------------------------------------
-
-
-@part
-def add_scaled(y, w, x):
-    """y += w x."""
-    for k in range(y.size):
-        y[k] += w * x[k]
 
 
 @part
@@ -541,17 +508,6 @@ def dense_gradient(
     return total / batch.size
 
 
-@part
-def rmsprop(w, mean_square, gradient, scale, rate, decay, epsilon):
-    """v = decay v + (1 - decay) g², w = w - rate g / (sqrt(v) + epsilon); g = scale gradient."""
-    take = np.float32(1.0) - decay
-    for p in range(w.size):
-        g = gradient[p] * scale
-        v = decay * mean_square[p] + take * g * g
-        mean_square[p] = v
-        w[p] -= rate * g / (math.sqrt(v) + epsilon)
-
-
 @kernel
 def sparse_descend(
     w, first, mean_square, first_mean_square, layers, count_errors, target,
@@ -634,8 +590,8 @@ def sparse_descend(
                 clear(g)
                 add_rows(g, slopes[panel], members, inks, begin, ends[i])
                 begin = ends[i]
-                rmsprop(weights[i][columns], v, g, scale, rate, keep, small)
-        rmsprop(w[later:], mean_square[later:], gradient[later:], scale, rate, keep, small)
+                rmsprop_step(weights[i][columns], v, g, scale, rate, keep, small)
+        rmsprop_step(w[later:], mean_square[later:], gradient[later:], scale, rate, keep, small)
         step += 1
 
 
@@ -686,7 +642,7 @@ def dense_descend(
             continue
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
-        rmsprop(w, mean_square, gradient, scale, rate, np.float32(decay), np.float32(epsilon))
+        rmsprop_step(w, mean_square, gradient, scale, rate, np.float32(decay), np.float32(epsilon))
         step += 1
 
 

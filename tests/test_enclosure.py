@@ -17,7 +17,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nconvex import MLP, Problem, enclosure, kernels
+from nconvex import MLP, Problem, enclosure, parts
 from nconvex.problem import Segment
 
 SHAPES = ((1, 4, 4, 1), (2, 3, 2), (1, 2, 3, 2, 1), (3, 5, 1), (2, 1), (1, 3, 2, 2, 2, 1))
@@ -41,7 +41,7 @@ def exact_gamma(problem, theta1, theta2, t):
         (1 - t) * Fraction(a) + t * Fraction(b)
         for a, b in zip(theta1.tolist(), theta2.tolist(), strict=True)
     ]
-    delta = Fraction(kernels.HUBER_DELTA)
+    delta = Fraction(parts.HUBER_DELTA)
     total = Fraction(0)
     for x, y in zip(problem.X_test.tolist(), problem.y_test.tolist(), strict=True):
         a, offset = [Fraction(v) for v in x], 0
@@ -69,7 +69,7 @@ def exact_gamma(problem, theta1, theta2, t):
     st.integers(0, 2**32),
     st.sampled_from(SHAPES),
     st.sampled_from(ACTIVATIONS),
-    st.sampled_from(sorted(kernels.LOSSES)),
+    st.sampled_from(sorted(parts.LOSSES)),
     st.sampled_from([0.1, 1.0, 2.0]),
     st.integers(0, 6),
     st.sampled_from([1e-6, 1e-3, 0.1, 10.0, 1e3]),
@@ -188,7 +188,7 @@ def test_without_the_rounding_term_bounds_would_fail():
 
 
 @pytest.mark.parametrize(
-    ("activation", "loss"), list(itertools.product(ACTIVATIONS, sorted(kernels.LOSSES)))
+    ("activation", "loss"), list(itertools.product(ACTIVATIONS, sorted(parts.LOSSES)))
 )
 def test_brackets_close(activation, loss):
     for seed, shape in enumerate(SHAPES):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 
-from nconvex import kernels
+from nconvex import kernels, parts
 from nconvex.definitions import DescentStatus, RMSProp
 from nconvex.model import MLP
 from nconvex.problem import Problem
@@ -23,7 +23,7 @@ NETS = (
     MLP((2, 1, 9, 3, 2), output_activation="sigmoid"),
     MLP((2, 3)),
 )
-COMBINATIONS = list(itertools.product(HIDDEN, kernels.LOSSES))
+COMBINATIONS = list(itertools.product(HIDDEN, parts.LOSSES))
 
 
 def make(model, loss, samples=60, seed=0, **settings):

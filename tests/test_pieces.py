@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import reference
 
-from nconvex import kernels, pieces
+from nconvex import parts, pieces
 from nconvex.definitions import RMSProp
 from nconvex.model import MLP
 from nconvex.problem import Problem
@@ -39,7 +39,7 @@ def make(model, loss="mse", samples=300, spread="random", seed=0, **settings):
     return Problem(model, loss, X, y, X_test, y_test, RMSProp(**settings)), theta
 
 
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+@pytest.mark.parametrize("loss", parts.LOSSES)
 @pytest.mark.parametrize("net", range(len(NETS)))
 def test_loss_and_gradient_agree_with_the_reference(net, loss):
     for seed in range(10):
