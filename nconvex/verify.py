@@ -143,15 +143,15 @@ def need(right: Any, what: str) -> None:
         raise Refused(what)
 
 
-FORM = re.compile(
-    r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,4}))', 'fortran_order': (False|True), "
-    r"'shape': \(([\d, ]*)\), \} *\n"
-)
 KEYS = {  # what is read: kind of element and number of dimensions
     "beads": "f2", "L0": "f0", "sizes": "i1", "activation": "U0", "output_activation": "U0",
     "biases": "b0", "loss": "U0", "X_test": "f2", "y_test": "f2 i1",
     "losses": "f1", "segment_lower": "f1", "segment_upper": "f1",
 }  # fmt: skip
+FORM = re.compile(
+    r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,4}))', 'fortran_order': (False|True), "
+    r"'shape': \(([\d, ]*)\), \} *\n"
+)
 
 
 def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
@@ -176,9 +176,9 @@ def read(name: str) -> dict[str, Array]:
         with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if member.filename in wanted]
             need(len({m.filename for m in members}) == len(members), "an array occurs twice")
-            need(sum(m.file_size for m in members) <= 2**30, "its arrays are larger than 1 GB")
-            packed = any(m.file_size > 1000 + 100 * m.compress_size for m in members)
-            need(not packed, "an array is compressed more than 100 times; store it as it is")
+            small = all(m.file_size <= 1000 + 100 * m.compress_size for m in members)
+            small &= sum(m.file_size for m in members) <= 2**30
+            need(small, "its arrays take more than 1 GB, or 100 times what they take compressed")
             found = {m.filename[: -len(".npy")]: read_array(archive, m) for m in members}
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise Refused(f"cannot be read ({error})") from None
@@ -195,32 +195,25 @@ class Path:
     def __init__(self, found: dict[str, Array]):
         self.found, self.sizes, self.biases = found, found["sizes"].tolist(), bool(found["biases"])
         self.beads, self.X, self.y = found["beads"].astype(float), found["X_test"], found["y_test"]
-        self.L0, self.loss = float(found["L0"]), str(found["loss"])
-        self.units = [str(found["activation"])] * (len(self.sizes) - 2)
-        self.units.append(str(found["output_activation"]))
-        self.labelled = self.loss in ("cross-entropy", "error")
-        need(len(self.sizes) > 1 + self.labelled, "there are too few layers")
-        need(0 < min(self.sizes) <= max(self.sizes) < 2**20, f"sizes are {self.sizes}")
-        need({*self.units} <= {"relu", "sigmoid", "tanh", "identity"}, f"units are {self.units}")
-        losses = ("cross-entropy", "error", "mse", "mae", "huber", "log-cosh")
-        need(self.loss in losses, f"the loss is {self.loss}, not one of {losses}")
-        need(not self.labelled or self.units[-1] == "identity", "output_activation is no identity")
-        n, samples, k = len(self.beads), len(self.X), self.sizes[-1]
-        need(n > 1, "a path has two beads at least")
-        weights = sum((inputs + self.biases) * outputs for inputs, outputs in pairwise(self.sizes))
-        shapes = {"beads": (n, weights), "X_test": (samples, self.sizes[0]), "losses": (n,)}
-        shapes |= {"y_test": (samples,) if self.labelled else (samples, k)}
-        shapes |= {"segment_lower": (n - 1,), "segment_upper": (n - 1,)}
-        for key, shape in shapes.items():
+        self.L0, self.loss, hidden = float(found["L0"]), str(found["loss"]), len(self.sizes) - 2
+        self.units = [str(found["activation"])] * hidden + [str(found["output_activation"])]
+        labelled = self.loss in ("cross-entropy", "error")
+        known = labelled or self.loss in ("mse", "mae", "huber", "log-cosh")
+        known &= {*self.units} <= {"relu", "sigmoid", "tanh", "identity"}
+        known &= not labelled or (hidden > 0 and self.units[-1] == "identity")
+        need(known, f"there is no verification for loss {self.loss} with layers of {self.units}")
+        need(self.sizes and 0 < min(self.sizes) <= max(self.sizes) < 2**20, "sizes are wrong")
+        n, N, k = len(self.beads), len(self.X), self.sizes[-1]
+        P = sum((inputs + self.biases) * outputs for inputs, outputs in pairwise(self.sizes))
+        shapes = [(max(n, 2), P), (N, self.sizes[0]), (N,) if labelled else (N, k), (n,), (n - 1,)]
+        keys = ("beads", "X_test", "y_test", "losses", "segment_lower", "segment_upper")
+        for key, shape in zip(keys, [*shapes, shapes[-1]], strict=True):
             need(found[key].shape == shape, f"{key} has shape {found[key].shape}, not {shape}")
-        need(not self.labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
-        groups = [np.flatnonzero(self.y == j) for j in range(k)] if self.labelled else [np.arange(samples)]
-        step = max(128, 2**17 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
-        self.chunks = [
-            (j if self.labelled else None, rows[i : i + step])
-            for j, rows in enumerate(groups)
-            for i in range(0, len(rows), step)
-        ]
+        need(not labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
+        step = max(64, 2**15 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
+        groups = [(j, np.flatnonzero(self.y == j)) for j in range(k)] if labelled else []
+        groups = groups or [(None, np.arange(N))]
+        self.chunks = [(j, r[i : i + step]) for j, r in groups for i in range(0, len(r), step)]
 
     def layers(self, theta: Array) -> list[tuple[Array, Array]]:
         """Layer by layer, weights (inputs, outputs) row by row, then biases."""
@@ -244,10 +237,9 @@ class Path:
     def segment(self, k: int, first: tuple[Array, Array], last: tuple[Array, Array]) -> Any:
         """Make enclose(c, r, enough): a bound of the loss on I, and one from below at c."""
         (za, ea), (zb, eb) = first, last
-        D = zb - za
+        D, N, outputs = zb - za, len(self.X), self.sizes[-1]
         e = FAT * (ea + eb + 8 * U * (abs(za) + abs(zb) + abs(D))) + TINY
-        later = [(*a, *b) for a, b in zip(*map(self.layers, self.beads[k : k + 2]), strict=True)][1:]
-        N, outputs = len(self.X), self.sizes[-1]
+        later = [(*a, *b) for a, b in zip(*map(self.layers, self.beads[k : k + 2]), strict=True)]
         slack = 0.0 if self.loss == "error" else 2 * (N * outputs + 64) * U
         logs = (64 + 2 * outputs) * U * outputs * (self.loss in ("cross-entropy", "log-cosh"))
 
@@ -255,29 +247,29 @@ class Path:
             total = np.zeros(3)
             for label, rows in self.chunks:
                 x = State(za[rows] + c * D[rows], e[rows], D[rows], e[rows])
-                for layer, ends in enumerate(later):
-                    if label is not None and layer == len(later) - 1:
+                for layer, ends in enumerate(later[1:], 2):
+                    if label is not None and layer == len(later):
                         ends = tuple(end - end[..., label : label + 1] for end in ends)
-                    x = linear(unit(x, self.units[layer], r), ends, c, r)
+                    x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
                 if max(total[:2]) > enough * N * (1 + slack):  # too high: the rest will not mend it
                     total[0] = math.inf
                     break
-            high = max(total[:2]) / N * (1 + slack) + logs
-            return float(high) if high == high else math.inf, float(total[2] / N * (1 - slack) - logs)
+            high = float(max(total[:2]) / N * (1 + slack) + logs)
+            return high if high == high else math.inf, float(total[2] / N * (1 - slack) - logs)
 
         return enclose
 
 
 def search(path: Path, L0: float, gap: float, tell: Any) -> dict[str, Any]:
     """Bound the loss segment by segment, until all is decided against L₀ and within the gap."""
-    best, where, segments, ends = -math.inf, (0, 0.0), [], []
+    best, where, ends, segments = -math.inf, (0, 0.0), [], []
     first = path.first_layer(path.beads[0])
     for k in range(len(path.beads) - 1):
         last = path.first_layer(path.beads[k + 1])
         enclose, first, count = path.segment(k, first, last), last, 0
         ends += [enclose(float(t), 0.0, math.inf) for t in range(k > 0, 2)]
-        lower, t = max((low, t) for t, (_, low) in zip((0.0, 1.0), ends[-2:], strict=True))
+        lower, t = max((ends[-2][1], 0.0), (ends[-1][1], 1.0))
         heap = [(-math.inf, 0.5, 0.5)]
         while True:
             best, where = max((best, where), (lower, (k, t)))
@@ -291,31 +283,38 @@ def search(path: Path, L0: float, gap: float, tell: Any) -> dict[str, Any]:
                 heapq.heappush(heap, (-high, c, r))
                 lower, t, count = max(low, lower), c if low > lower else t, count + 1
             tell(f"segment {k + 1} of {len(path.beads) - 1}, {count} intervals")
-        segments.append((lower, -heap[0][0], t, count))
-    upper, lengths = max(s[1] for s in segments), [*np.diff(path.beads, axis=0)]
-    lengths = [math.hypot(*d) for d in (*lengths, path.beads[-1] - path.beads[0])]
-    verdict = "refuted" if best > L0 else "proven" if upper <= L0 else "open"
-    wrong = [  # to a part in a million: claims are rounded, too
-        f"{key}[{k}] = {value:.9g}, but it is between {low:.9g} and {high:.9g}"
-        for key, brackets in (
-            ("losses", [(low, high) for high, low in ends]),
-            ("segment_lower", [(-math.inf, s[1]) for s in segments]),
-            ("segment_upper", [(s[0], math.inf) for s in segments]),
-        )
-        for k, (value, (low, high)) in enumerate(zip(path.found[key].tolist(), brackets))
-        if not low - 1e-6 * abs(low) - 1e-9 <= value <= high + 1e-6 * abs(high) + 1e-9
-    ]
+        segments.append((lower, -heap[0][0], count))
+    lowers, uppers, counts = zip(*segments, strict=True)
+    steps = np.diff(np.concatenate([path.beads, path.beads[:1]]), axis=0)
+    *lengths, across = (math.hypot(*step) for step in steps)
     return {
-        "verdict": verdict, "L0": L0, "loss": path.loss, "samples": len(path.X), "lower": best,
-        "upper": upper, "segment": where[0], "t": where[1], "intervals": sum(s[3] for s in segments),
-        "beads": len(ends) - 2, "normalized_length": sum(lengths[:-1]) / (lengths[-1] or math.inf),
-        "false_claims": wrong,
+        "verdict": "refuted" if best > L0 else "proven" if max(uppers) <= L0 else "open",
+        "L0": L0, "loss": path.loss, "samples": len(path.X), "beads": len(path.beads) - 2,
+        "lower": best, "upper": max(uppers), "segment": where[0], "t": where[1],
+        "intervals": sum(counts), "normalized_length": sum(lengths) / (across or math.inf),
+        "false_claims": false_claims(path.found, ends, lowers, uppers),
     }  # fmt: skip
 
 
-def integers(array: Array, shift: int) -> Array:
-    """The elements times 2**shift, as whole numbers of Python."""
-    return np.frompyfunc(lambda v: int(Fraction(v) * 2**shift), 1, 1)(array.astype(float))
+def false_claims(found: dict[str, Array], ends: Any, lowers: Any, uppers: Any) -> list[str]:
+    """What the file claims and is not so, to a part in a million: claims are rounded."""
+    high, low = np.array(ends).T
+    brackets = {"losses": (low, high), "segment_lower": (-np.inf, uppers)}
+    brackets |= {"segment_upper": (lowers, np.inf)}
+    wrong = []
+    for key, (low, high) in brackets.items():
+        below = found[key] < np.subtract(low, 1e-9 + 1e-6 * np.abs(low))
+        above = found[key] > np.add(high, 1e-9 + 1e-6 * np.abs(high))
+        wrong += [f"{key}[{k}] = {found[key][k]:.9g}" for k in np.flatnonzero(below | above)]
+    return wrong
+
+
+def whole(*arrays: Array) -> tuple[list[Array], int]:
+    """The arrays times a power of two that makes whole numbers of all their doubles."""
+    ratios = [[v.as_integer_ratio() for v in array.ravel().tolist()] for array in arrays]
+    scale = max(d for ratio in ratios for _, d in ratio)
+    numbers = [np.array([n * (scale // d) for n, d in ratio], dtype=object) for ratio in ratios]
+    return [n.reshape(array.shape) for n, array in zip(numbers, arrays, strict=True)], scale
 
 
 def exact_loss(path: Path, k: int, t: Fraction) -> Fraction:
@@ -323,18 +322,17 @@ def exact_loss(path: Path, k: int, t: Fraction) -> Fraction:
     need({*path.units} <= {"relu", "identity"}, "--exact needs ReLU units")
     need(path.loss in ("mse", "mae", "error"), "--exact needs mse, mae or the share of errors")
     need(0 <= k < len(path.beads) - 1 and 0 <= t <= 1, f"the path has no point {k}:{t}")
-    a, scale, p, q = integers(path.X, 1074), 2**1074, t.numerator, t.denominator
-    for *ends, name in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
-        W, b = ((q - p) * integers(v, 1074) + p * integers(w, 1074) for v, w in zip(*ends))
-        a, scale = a @ W + scale * b, scale * q * 2**1074
-        a = np.maximum(a, 0) if name == "relu" else a
+    ([a], scale), ([y], one), p, q = whole(path.X), whole(path.y), t.numerator, t.denominator
+    for left, right, name in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
+        (V, v, W, w), unit = whole(*left, *right)
+        a = a @ ((q - p) * V + p * W) + scale * ((q - p) * v + p * w)
+        a, scale = np.maximum(a, 0) if name == "relu" else a, scale * q * unit
     if path.loss == "error":
-        wrong = [any(row[j] >= row[y] for j in range(len(row)) if j != y) for row, y in zip(a, path.y)]
+        wrong = [any(row[j] >= row[c] for j in range(len(row)) if j != c) for row, c in zip(a, y)]
         return Fraction(sum(wrong), len(a))
-    d = abs(a * 2**1074 - scale * integers(path.y, 1074))
-    return Fraction((d * d if path.loss == "mse" else d).sum(), len(a)) / (scale * 2**1074) ** (
-        2 if path.loss == "mse" else 1
-    )
+    d = abs(one * a - scale * y)
+    power = 2 if path.loss == "mse" else 1
+    return Fraction((d**power).sum(), len(a) * (scale * one) ** power)
 
 
 def report(found: dict[str, Any]) -> str:
@@ -343,16 +341,17 @@ def report(found: dict[str, Any]) -> str:
     lower = f"{found['lower']:.9g} (segment {found['segment']}, t = {found['t']!r})"
     tests = f"on these {found['samples']} test samples"
     highest = f"the highest {measure} is between {lower} and {found['upper']:.9g}"
-    text = {
-        "proven": f"{tests} no weights on the path of {found['beads']} beads have a {measure} above "
-        f"{found['L0']:.9g}; proven with {found['intervals']} intervals, floating-point rounding "
-        f"included; {highest}",
-        "refuted": f"NOT so: {tests} the {measure} is {lower} at least, above {found['L0']:.9g}",
-        "open": f"NOT proven within {found['intervals']} intervals: {tests} {highest}, which does "
-        f"not decide {found['L0']:.9g}",
-    }[found["verdict"]]
-    claims = "; ".join(found["false_claims"])
-    return f"{text}. " + (f"The file is wrong: {claims}." if claims else "The file's claims agree.")
+    count, beads, L0 = found["intervals"], found["beads"], f"{found['L0']:.9g}"
+    return {
+        "proven": f"{tests} no weights on the path of {beads} beads have a {measure} above {L0}; "
+        f"proven with {count} intervals, floating-point rounding included; {highest}. ",
+        "refuted": f"NOT so: {tests} the {measure} is at least {lower}, which is above {L0}. ",
+        "open": f"NOT proven within {count} intervals that none is above {L0}: {tests} {highest}. ",
+    }[found["verdict"]] + (
+        f"The file's claims are wrong: {'; '.join(found['false_claims'])}."
+        if found["false_claims"]
+        else "The file's claims agree."
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -360,17 +359,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="verify", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", nargs="+", metavar="FILE", help="string.npz")
     parser.add_argument("--L0", type=float, help="another threshold than the file's")
-    parser.add_argument("--gap", type=float, default=math.inf, help="bracket the maximum, e.g. 1e-3")
-    parser.add_argument("--exact", default=[], nargs="*", metavar="K:T", help="e.g. 0:0.5 2:1/3")
+    parser.add_argument(
+        "--gap", type=float, default=math.inf, help="bracket the maximum, e.g. 1e-3"
+    )
+    parser.add_argument("--exact", action="append", default=[], metavar="K:T", help="e.g. 2:1/3")
     parser.add_argument("--json", action="store_true", help="one JSON document a line and file")
-    args, statuses, told = parser.parse_args(argv), [], [time.monotonic()]
+    args, status, told = parser.parse_args(argv), 0, [time.monotonic()]
+
+    def tell(text: str) -> None:
+        if time.monotonic() > told[0] + 5.0:
+            print(f"{name}: {text}", file=sys.stderr)
+            told[0] = time.monotonic()
+
     for name in args.files:
-
-        def tell(text: str, name: str = name) -> None:
-            if time.monotonic() > told[0] + 5.0:
-                print(f"{name}: {text}", file=sys.stderr)
-                told[0] = time.monotonic()
-
         try:
             path = Path(read(name))
             L0 = path.L0 if args.L0 is None else args.L0
@@ -381,22 +382,23 @@ def main(argv: list[str] | None = None) -> int:
             exact = {point: exact_loss(path, int(k), Fraction(t)) for point, k, t in points}
         except (Refused, MemoryError, ValueError, ZeroDivisionError) as error:
             print(f"{name}: {error}", file=sys.stderr)
-            statuses.append(2)
+            status = 2
+            continue
         except KeyboardInterrupt:
             print(f"{name}: interrupted, nothing is proven of it", file=sys.stderr)
             return 130
-        else:
-            statuses.append(0 if found["verdict"] == "proven" else 1)
-            if args.json:
-                finite = {k: None if v in (math.inf, -math.inf) else v for k, v in found.items()}
-                values = {point: str(value) for point, value in exact.items()}
-                print(json.dumps({"file": name, **finite, "exact": values}, allow_nan=False))
-                continue
-            print(f"{name}: {report(found)}")
-            for point, value in exact.items():
-                side = "above" if value > Fraction(L0) else "not above"
-                print(f"  exactly at {point}: {float(value):.17g}, which is {side} {L0!r}")
-    return max(statuses)
+        status = max(status, 0 if found["verdict"] == "proven" else 1)
+        values = {point: str(value) for point, value in exact.items()}
+        finite = {key: None if v in (math.inf, -math.inf) else v for key, v in found.items()}
+        print(
+            json.dumps({"file": name, **finite, "exact": values})
+            if args.json
+            else f"{name}: {report(found)}"
+        )
+        for point, value in () if args.json else exact.items():
+            side = "above" if value > Fraction(L0) else "not above"
+            print(f"  exactly at {point}: {float(value):.17g}, which is {side} {L0!r}")
+    return status
 
 
 if __name__ == "__main__":
