@@ -8,40 +8,39 @@ user wrote, so is the quotient errors / samples that is compared with it.
 
 THE BOUND. Let I = {t: |t-c| ≤ r} and s = t-c. Each unit's activation, for each sample, is written
 a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
-  Layer     z = Wa + b with W(t) = W + s dW, b(t) = b + s db has the slope Wq + dW a(c) + s dW q + db,
-            within E' = |W| E + |dW| r (|D|+E) of D' = W D + dW a(c) + db. The first layer's input is
-            constant, so its z is linear in t, its slope is z(1) - z(0), and both ends are kept.
-  Unit φ    If all [φ(z+h) - φ(z)] / h, |h| ≤ reach = r (|D|+E), lie in [m-w, m+w], the new slope is
-            within E' = w |D| + (m+w) E of D' = m D. ReLU's quotients rise with h (convexity): from
-            clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
-            with z. For sigmoid and tanh the range of the derivative serves (mean value theorem):
-            it falls with |z|, so it is highest nearest to 0 and lowest farthest from 0.
-  Loss      ℓ of a residual ρ is even, convex and rises with |ρ|, and |ρ(t)| ≤ |ρ + sD| + |s|E. So
-            the mean loss is at most mean ℓ(|ρ + sD| + |s|E), which is convex in s, hence highest at
-            s = r or s = -r: two sums bound the loss on all of I. Cross-entropy is log Σ exp dⱼ with
-            dⱼ = logitⱼ - logit of the label, and dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-sum-exp is
-            convex in s, too. A sample is surely right on I if dⱼ + r|Dⱼ| + rEⱼ < 0 for j ≠ label.
-            A last layer whose weights are the differences to the label's computes the dⱼ.
+  Layer   z = Wa + b with W(t) = W + s dW, b(t) = b + s db has the slope W q + dW a(c) + s dW q + db,
+          within E' = |W| E + |dW| r (|D|+E) of D' = W D + dW a(c) + db. The first layer's input is
+          constant, so its z is linear in t, its slope is z(1) - z(0), and both ends are kept.
+  Unit φ  If all [φ(z+h) - φ(z)] / h, |h| ≤ reach = r (|D|+E), lie in [m-w, m+w], the new slope is
+          within E' = w |D| + (m+w) E of D' = m D. ReLU is convex, so its quotients rise with h: from
+          clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
+          with z. For sigmoid and tanh the range of the derivative serves (mean value theorem):
+          it falls with |z|, so it is highest nearest to 0 and lowest farthest from 0.
+  Loss    ℓ of a residual ρ is even, convex and rises with |ρ|, and |ρ(t)| ≤ |ρ + sD| + |s|E. So
+          the mean loss is at most mean ℓ(|ρ + sD| + |s|E), which is convex in s, hence highest at
+          s = r or s = -r: two sums bound the loss on all of I. Cross-entropy is log Σ exp dⱼ with
+          dⱼ = logitⱼ - logit of the label, and dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-sum-exp is
+          convex in s, too. A sample is surely right on I if dⱼ + r|Dⱼ| + rEⱼ < 0 for j ≠ label.
+          A last layer whose weights are the differences to the label's computes the dⱼ.
 
 ROUNDING. Each computed a(c) has a radius e: the true one is within e. What is assumed: IEEE 754
-doubles, round to nearest, gradual underflow, so fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
+doubles, round to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
 matrix products are sums of products (not Strassen's) in any order, by any number of threads, with
-or without fused multiply-adds, so that a sum of n products errs by γₙ Σ|products| at most, γₙ =
-nU/(1-nU) (Higham, Accuracy and Stability, ch. 3); NumPy's exp, log, log1p, tanh err by 8 ulp at most,
-16U relative. Let two ends of W be known to a relative U (they are exact, or differences to the
-label's) and H = |W|+|dW| as computed. Then dW by subtraction and W = Wₐ + c dW are within 4U H +
-2⁻¹⁰⁷³ of the true ones. With n inputs and g = (2n+20) U > γ₂ₙ₊₂ + 16U, b and db being one more input,
-          e' = H (e + g(|a|+e)),   E' = |W| (E + g|D| + g(|a|+e))
-                                      + |dW| ((r+g)(|D|+E) + e + g(|a|+e))
-  cover all errors. Units: z ranges over z ± e; e' is e (as |φ'| ≤ 1) plus the error of φ; slack in w
-  of 16U, 64U with tanh, covers the quotients, m, w and the product m D. Radii are sums of products
-  of numbers ≥ 0 and err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT = 1 + 2⁻³⁰ covers that.
-  TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii, which covers all
-  underflow (g TINY is far above 2⁻¹⁰⁷³). Radii contain g|z|, so overflow makes them infinite, and an
-  infinite or NaN bound proves nothing. A mean of T terms gets 2(T+64)U relative, logarithms more.
+or without fused multiply-adds: n products err by γₙ Σ|products| at most, γₙ = nU/(1-nU) (Higham,
+Accuracy and Stability, ch. 3); NumPy's exp, log, log1p, tanh err by 8 ulp at most, 16U relative.
+Let two ends of W be known to a relative U (they are exact, or differences to the label's) and
+H = |W|+|dW| as computed. Then dW by subtraction and W = Wₐ + c dW are within 4U H + 2⁻¹⁰⁷³ of the
+true ones. With n inputs and g = (2n+20) U > γ₂ₙ₊₂ + 16U, b and db being one more input,
+      e' = H (e + g(|a|+e)),   E' = |W| (E + g|D| + g(|a|+e)) + |dW| ((r+g)(|D|+E) + e + g(|a|+e))
+cover all errors. Units: z ranges over z ± e; e' is e (as |φ'| ≤ 1) plus the error of φ; slack in w
+of 16U, 64U with tanh, covers the quotients, m, w and the product m D. Radii are sums of products of
+numbers ≥ 0 and err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT = 1 + 2⁻³⁰ covers that.
+TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii, which covers all
+underflow (g TINY is far above 2⁻¹⁰⁷³). Radii contain g|z|, so overflow makes them infinite, and an
+infinite or NaN bound proves nothing. A mean of T terms gets 2(T+64)U relative, logarithms more.
 
 THE SEARCH. Halve the interval whose bound is highest until no bound is above L₀. c and r are
-multiples of 2⁻⁴², so c ± r are exact. A value at c, less its rounding, above L₀ is a counterexample.
+multiples of 2⁻⁴², so c ± r are exact. A value at c less its rounding above L₀ is a counterexample.
 """
 
 import argparse
@@ -55,43 +54,36 @@ import zipfile
 import zlib
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
+State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
 U, FAT, TINY = 2.0**-53, 1.0 + 2.0**-30, 2.0**-960
+UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 HUBER_DELTA = 0.1  # the double nearest to it
 MOST_INTERVALS, SHORTEST = 5000, 2.0**-40  # on a segment
 
 
-class State(NamedTuple):
-    """Samples (rows) by units (columns): a(c) within e, slopes within E of D."""
-
-    a: Array
-    e: Array
-    D: Array
-    E: Array
-
-
 def linear(x: State, ends: tuple[Array, ...], c: float, r: float) -> State:
     """Z = Wa + b on the interval; ends are W and b at t = 0, W and b at t = 1."""
-    dW, db = ends[2] - ends[0], ends[3] - ends[1]
+    (a, e, D, E), dW, db = x, ends[2] - ends[0], ends[3] - ends[1]
     W, b = ends[0] + c * dW, ends[1] + c * db
     P, Q, B, g = abs(W) + TINY, abs(dW) + TINY, abs(b) + abs(db), (2 * len(W) + 20) * U
-    z, D = x.a @ W + b, x.D @ W + x.a @ dW + db
-    aD, G = abs(x.D), g * (abs(x.a) + x.e) + TINY
-    e = (x.e + G) @ (P + Q) + g * (B + abs(z))
-    E = (x.E + g * aD + G) @ P + ((r + g) * (aD + x.E) + x.e + G) @ Q + g * B
-    return State(z, FAT * e + TINY, D, FAT * E + TINY)
+    z, slope = a @ W + b, D @ W + a @ dW + db
+    aD, G = abs(D), g * (abs(a) + e) + TINY
+    radius = (e + G) @ (P + Q) + g * (B + abs(z))
+    spread = (E + g * aD + G) @ P + ((r + g) * (aD + E) + e + G) @ Q + g * B
+    return z, FAT * radius + TINY, slope, FAT * spread + TINY
 
 
 def unit(x: State, name: str, r: float) -> State:
     """φ(z) on the interval."""
+    (z, e, D, E), aD = x, abs(x[2])
     if name == "identity":
         return x
-    z, e, D, E = x
-    reach = FAT * r * (abs(D) + E) + TINY
+    reach = FAT * r * (aD + E) + TINY
     if name == "relu":
         low = np.minimum(np.maximum((z - e) / reach, 0.0), 1.0)
         high = np.minimum(np.maximum(1.0 + (z + e) / reach, 0.0), 1.0)
@@ -102,7 +94,7 @@ def unit(x: State, name: str, r: float) -> State:
         high = k * k * (1.0 - np.tanh(k * np.maximum(abs(z) - reach, 0.0)) ** 2)
         value, slack, e = (1.0 - k) + k * np.tanh(k * z), 64 * U, FAT * e + 32 * U
     m, w = 0.5 * (low + high), 0.5 * (high - low) + slack
-    return State(value, e, m * D, FAT * (w * abs(D) + (m + w) * E) + TINY)
+    return value, e, m * D, FAT * (w * aD + (m + w) * E) + TINY
 
 
 def loss_of(d: Array, loss: str) -> Array:
@@ -119,71 +111,58 @@ def loss_of(d: Array, loss: str) -> Array:
 
 def sums(x: State, y: Array, loss: str, label: int | None, r: float) -> Array:
     """Sums of losses: bounds of them at s = -r and at s = r, and from below at s = 0."""
-    z, aD = (x.a - y if label is None else x.a), abs(x.D)
-    radius = FAT * (x.e + r * x.E + 8 * U * (abs(z) + r * aD)) + TINY
-    below = FAT * (x.e + 8 * U * abs(z)) + TINY
+    z, e, D, E = (x[0] - y, *x[1:]) if label is None else x
+    radius = FAT * (e + r * E + 8 * U * (abs(z) + r * abs(D))) + TINY
+    below = FAT * (e + 8 * U * abs(z)) + TINY
     if loss == "error":
         others = np.arange(z.shape[1]) != label
-        unsure = ~((z + r * aD + radius)[:, others] < 0.0).all(axis=1)
+        right = ((z + r * abs(D) + radius)[:, others] < 0.0).all(axis=1)
         wrong = ((z - below)[:, others] >= 0.0).any(axis=1)
-        return np.array([unsure.sum(), unsure.sum(), wrong.sum()], dtype=float)
-    left, right = z - r * x.D, z + r * x.D
+        return np.array([(~right).sum(), (~right).sum(), wrong.sum()], dtype=float)
+    left, right = z - r * D, z + r * D
     if label is None:
         left, right, z = abs(left), abs(right), np.maximum(abs(z), below)
     return np.array([loss_of(d, loss).sum() for d in (left + radius, right + radius, z - below)])
 
 
-class Refused(Exception):
-    """The file cannot be read or is not what it has to be, or a request makes no sense."""
-
-
 def need(right: Any, what: str) -> None:
     """Refuse with a message unless it is right."""
     if not right:
-        raise Refused(what)
+        raise ValueError(what)
 
 
-KEYS = {  # what is read: kind of element and number of dimensions
+KEYS = {  # kinds of elements and numbers of dimensions
     "beads": "f2", "L0": "f0", "sizes": "i1", "activation": "U0", "output_activation": "U0",
-    "biases": "b0", "loss": "U0", "X_test": "f2", "y_test": "f2 i1",
-    "losses": "f1", "segment_lower": "f1", "segment_upper": "f1",
+    "biases": "b0", "loss": "U0", "X_test": "f2", "y_test": "f2 i1", "losses": "f1",
+    "segment_lower": "f1", "segment_upper": "f1",
 }  # fmt: skip
-FORM = re.compile(
-    r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,4}))', 'fortran_order': (False|True), "
-    r"'shape': \(([\d, ]*)\), \} *\n"
-)
-
-
-def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """Read an array of numbers or text that has exactly the announced size."""
-    data = archive.read(member)  # no more than member.file_size; its checksum is tested
-    start = 10 + int.from_bytes(data[8:10], "little")
-    header = FORM.fullmatch(data[10:start].decode("latin-1"))
-    if data[:8] != b"\x93NUMPY\x01\x00" or header is None:
-        raise Refused(f"{member.filename} is not an array of numbers or text")
-    shape, dtype = [int(n) for n in re.findall(r"\d+", header[3])], np.dtype(header[1])
-    size = math.prod(shape) * dtype.itemsize
-    need(0 < size == len(data) - start, f"{member.filename} is not as long as it announces")
-    array = np.frombuffer(data, dtype, -1, start).reshape(shape, order="CF"[header[2] == "True"])
-    need(dtype.kind != "f" or np.isfinite(array).all(), f"{member.filename} is not finite")
-    return array
+FORM = r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,4}))', 'fortran_order': (False|True), "
+FORM += r"'shape': \(([\d, ]*)\), \} *\n"
 
 
 def read(name: str) -> dict[str, Array]:
     """Read what is needed of a file: it stays data, of a size that is known beforehand."""
-    wanted = {f"{key}.npy" for key in KEYS}
-    try:
-        with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
-            members = [member for member in archive.infolist() if member.filename in wanted]
-            need(len({m.filename for m in members}) == len(members), "an array occurs twice")
-            small = all(m.file_size <= 1000 + 100 * m.compress_size for m in members)
-            small &= sum(m.file_size for m in members) <= 2**30
-            need(small, "its arrays take more than 1 GB, or 100 times what they take compressed")
-            found = {m.filename[: -len(".npy")]: read_array(archive, m) for m in members}
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise Refused(f"cannot be read ({error})") from None
+    found = {}
+    with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
+        members = [m for m in archive.infolist() if m.filename.removesuffix(".npy") in KEYS]
+        need(len({m.filename for m in members}) == len(members), "an array occurs twice")
+        small = all(m.file_size <= 1000 + 100 * m.compress_size for m in members)
+        small &= sum(m.file_size for m in members) <= 2**30
+        need(small, "arrays take more than 1 GB, or 100 times the room that they take compressed")
+        for m in members:
+            data = archive.read(m)  # no more than m.file_size; its checksum is tested
+            start = 10 + int.from_bytes(data[8:10], "little")
+            header = re.fullmatch(FORM, data[10:start].decode("latin-1"))
+            if data[:8] != b"\x93NUMPY\x01\x00" or header is None:
+                raise ValueError(f"{m.filename} is no array of numbers or text")
+            shape, dtype = [int(n) for n in re.findall(r"\d+", header[3])], np.dtype(header[1])
+            size, order = math.prod(shape) * dtype.itemsize, "CF"[header[2] == "True"]
+            need(0 < size == len(data) - start, f"{m.filename} is not as long as it announces")
+            array = np.frombuffer(data, dtype, -1, start).reshape(shape, order=order)
+            need(dtype.kind != "f" or np.isfinite(array).all(), f"{m.filename} is not finite")
+            found[m.filename.removesuffix(".npy")] = array
     for key, kinds in KEYS.items():
-        need(key in found, f"has no {key}; save it with string.save(path, problem)")
+        need(key in found, f"there is no {key}; save with string.save(path, problem)")
         kind = f"{found[key].dtype.kind}{found[key].ndim}"
         need(kind in kinds.split(), f"{key} has elements and dimensions {kind}, not {kinds}")
     return found
@@ -199,15 +178,15 @@ class Path:
         self.units = [str(found["activation"])] * hidden + [str(found["output_activation"])]
         labelled = self.loss in ("cross-entropy", "error")
         known = labelled or self.loss in ("mse", "mae", "huber", "log-cosh")
-        known &= {*self.units} <= {"relu", "sigmoid", "tanh", "identity"}
-        known &= not labelled or (hidden > 0 and self.units[-1] == "identity")
-        need(known, f"there is no verification for loss {self.loss} with layers of {self.units}")
-        need(self.sizes and 0 < min(self.sizes) <= max(self.sizes) < 2**20, "sizes are wrong")
+        known &= {*self.units} <= {"relu", "sigmoid", "tanh", "identity"} and hidden >= labelled
+        known &= not labelled or self.units[-1] == "identity"
+        need(known, f"{self.loss} is not known with layers of {self.units}")
+        need(0 < min(self.sizes) <= max(self.sizes) < 2**20, "sizes are wrong")
         n, N, k = len(self.beads), len(self.X), self.sizes[-1]
         P = sum((inputs + self.biases) * outputs for inputs, outputs in pairwise(self.sizes))
-        shapes = [(max(n, 2), P), (N, self.sizes[0]), (N,) if labelled else (N, k), (n,), (n - 1,)]
-        keys = ("beads", "X_test", "y_test", "losses", "segment_lower", "segment_upper")
-        for key, shape in zip(keys, [*shapes, shapes[-1]], strict=True):
+        shapes = {"beads": (max(n, 2), P), "X_test": (N, self.sizes[0]), "losses": (n,)}
+        shapes |= {"y_test": (N,) if labelled else (N, k), "segment_lower": (n - 1,)}
+        for key, shape in {**shapes, "segment_upper": (n - 1,)}.items():
             need(found[key].shape == shape, f"{key} has shape {found[key].shape}, not {shape}")
         need(not labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
         step = max(64, 2**15 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
@@ -227,15 +206,12 @@ class Path:
     def first_layer(self, theta: Array) -> tuple[Array, Array]:
         """The first layer's z at a bead, and its radius."""
         (W, b), g = self.layers(theta)[0], (2 * self.sizes[0] + 20) * U
-        z, e = np.empty((2, len(self.X), self.sizes[1]))
-        for k in range(0, len(z), 1024):
-            X, rows = self.X[k : k + 1024].astype(float), slice(k, k + 1024)
-            z[rows] = X @ W + b
-            e[rows] = g * ((abs(X) + TINY) @ (abs(W) + TINY) + abs(b) + abs(z[rows]))
+        z = self.X.astype(float) @ W + b
+        e = g * ((abs(self.X.astype(float)) + TINY) @ (abs(W) + TINY) + abs(b) + abs(z))
         return z, FAT * e + TINY
 
     def segment(self, k: int, first: tuple[Array, Array], last: tuple[Array, Array]) -> Any:
-        """Make enclose(c, r, enough): a bound of the loss on I, and one from below at c."""
+        """Make enclose(c, r): an upper bound of the loss on I, and a lower bound of it at c."""
         (za, ea), (zb, eb) = first, last
         D, N, outputs = zb - za, len(self.X), self.sizes[-1]
         e = FAT * (ea + eb + 8 * U * (abs(za) + abs(zb) + abs(D))) + TINY
@@ -243,32 +219,32 @@ class Path:
         slack = 0.0 if self.loss == "error" else 2 * (N * outputs + 64) * U
         logs = (64 + 2 * outputs) * U * outputs * (self.loss in ("cross-entropy", "log-cosh"))
 
-        def enclose(c: float, r: float, enough: float) -> tuple[float, float]:
+        def enclose(c: float, r: float) -> list[float]:
             total = np.zeros(3)
             for label, rows in self.chunks:
-                x = State(za[rows] + c * D[rows], e[rows], D[rows], e[rows])
+                x: State = (za[rows] + c * D[rows], e[rows], D[rows], e[rows])
                 for layer, ends in enumerate(later[1:], 2):
                     if label is not None and layer == len(later):
                         ends = tuple(end - end[..., label : label + 1] for end in ends)
                     x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
-                if max(total[:2]) > enough * N * (1 + slack):  # too high: the rest will not mend it
-                    total[0] = math.inf
-                    break
-            high = float(max(total[:2]) / N * (1 + slack) + logs)
-            return high if high == high else math.inf, float(total[2] / N * (1 - slack) - logs)
+            high, low = total[:2].max() / N * (1 + slack) + logs, total[2] / N * (1 - slack) - logs
+            return [
+                math.inf if high != high else float(high),
+                -math.inf if low != low else float(low),
+            ]
 
         return enclose
 
 
-def search(path: Path, L0: float, gap: float, tell: Any) -> dict[str, Any]:
+def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
     """Bound the loss segment by segment, until all is decided against L₀ and within the gap."""
     best, where, ends, segments = -math.inf, (0, 0.0), [], []
-    first = path.first_layer(path.beads[0])
+    first, due = path.first_layer(path.beads[0]), time.monotonic() + 5.0
     for k in range(len(path.beads) - 1):
         last = path.first_layer(path.beads[k + 1])
         enclose, first, count = path.segment(k, first, last), last, 0
-        ends += [enclose(float(t), 0.0, math.inf) for t in range(k > 0, 2)]
+        ends += [enclose(float(t), 0.0) for t in range(k > 0, 2)]
         lower, t = max((ends[-2][1], 0.0), (ends[-1][1], 1.0))
         heap = [(-math.inf, 0.5, 0.5)]
         while True:
@@ -278,60 +254,49 @@ def search(path: Path, L0: float, gap: float, tell: Any) -> dict[str, Any]:
             if -heap[0][0] <= level or count >= MOST_INTERVALS or heap[0][2] <= SHORTEST:
                 break
             _, c, r = heapq.heappop(heap)
-            for c, r in ((c - r / 2, r / 2), (c + r / 2, r / 2)) if count else ((c, r),):
-                high, low = enclose(c, r, level)
-                heapq.heappush(heap, (-high, c, r))
-                lower, t, count = max(low, lower), c if low > lower else t, count + 1
-            tell(f"segment {k + 1} of {len(path.beads) - 1}, {count} intervals")
+            for s in (-r / 2, r / 2) if count else (0.0,):  # the first time all of the segment
+                high, low = enclose(c + s, abs(s) or r)
+                heapq.heappush(heap, (-high, c + s, abs(s) or r))
+                lower, t, count = max(low, lower), c + s if low > lower else t, count + 1
+            if time.monotonic() > due:
+                due, text = (
+                    due + 5.0,
+                    f"segment {k + 1} of {len(path.beads) - 1}: {count} intervals",
+                )
+                print(text, file=sys.stderr)
         segments.append((lower, -heap[0][0], count))
-    lowers, uppers, counts = zip(*segments, strict=True)
-    steps = np.diff(np.concatenate([path.beads, path.beads[:1]]), axis=0)
-    *lengths, across = (math.hypot(*step) for step in steps)
+    low, high, counts = np.array(segments).T
+    truth = {"losses": np.array(ends).T[::-1], "segment_lower": (-np.inf * high, high)}
+    wrong = []  # to a part in a million: claims are rounded
+    for key, (least, most) in {**truth, "segment_upper": (low, np.inf + high)}.items():
+        claim, margin = path.found[key], 1e-9 + 1e-6 * abs(path.found[key])
+        false = np.flatnonzero((claim + margin < least) | (claim - margin > most))
+        wrong += [f"{key}[{i}] = {claim[i]:.9g}" for i in false]
+    *lengths, across = (math.dist(*ab) for ab in pairwise([*path.beads, path.beads[0]]))
     return {
-        "verdict": "refuted" if best > L0 else "proven" if max(uppers) <= L0 else "open",
-        "L0": L0, "loss": path.loss, "samples": len(path.X), "beads": len(path.beads) - 2,
-        "lower": best, "upper": max(uppers), "segment": where[0], "t": where[1],
-        "intervals": sum(counts), "normalized_length": sum(lengths) / (across or math.inf),
-        "false_claims": false_claims(path.found, ends, lowers, uppers),
+        "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "open", "L0": L0,
+        "loss": path.loss, "samples": len(path.X), "beads": len(path.beads) - 2, "lower": best,
+        "upper": float(high.max()), "segment": where[0], "t": where[1], "intervals": int(sum(counts)),
+        "normalized_length": sum(lengths) / across if across else None, "false_claims": wrong,
     }  # fmt: skip
-
-
-def false_claims(found: dict[str, Array], ends: Any, lowers: Any, uppers: Any) -> list[str]:
-    """What the file claims and is not so, to a part in a million: claims are rounded."""
-    high, low = np.array(ends).T
-    brackets = {"losses": (low, high), "segment_lower": (-np.inf, uppers)}
-    brackets |= {"segment_upper": (lowers, np.inf)}
-    wrong = []
-    for key, (low, high) in brackets.items():
-        below = found[key] < np.subtract(low, 1e-9 + 1e-6 * np.abs(low))
-        above = found[key] > np.add(high, 1e-9 + 1e-6 * np.abs(high))
-        wrong += [f"{key}[{k}] = {found[key][k]:.9g}" for k in np.flatnonzero(below | above)]
-    return wrong
-
-
-def whole(*arrays: Array) -> tuple[list[Array], int]:
-    """The arrays times a power of two that makes whole numbers of all their doubles."""
-    ratios = [[v.as_integer_ratio() for v in array.ravel().tolist()] for array in arrays]
-    scale = max(d for ratio in ratios for _, d in ratio)
-    numbers = [np.array([n * (scale // d) for n, d in ratio], dtype=object) for ratio in ratios]
-    return [n.reshape(array.shape) for n, array in zip(numbers, arrays, strict=True)], scale
 
 
 def exact_loss(path: Path, k: int, t: Fraction) -> Fraction:
     """The loss at Θ(t) on segment k, without rounding."""
-    need({*path.units} <= {"relu", "identity"}, "--exact needs ReLU units")
-    need(path.loss in ("mse", "mae", "error"), "--exact needs mse, mae or the share of errors")
+    known = {*path.units} <= {"relu", "identity"} and path.loss in ("mse", "mae", "error")
+    need(known, "--exact needs ReLU units, and mse, mae or the share of errors")
     need(0 <= k < len(path.beads) - 1 and 0 <= t <= 1, f"the path has no point {k}:{t}")
-    ([a], scale), ([y], one), p, q = whole(path.X), whole(path.y), t.numerator, t.denominator
-    for left, right, name in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
-        (V, v, W, w), unit = whole(*left, *right)
+    one, p, q = 2**1074, t.numerator, t.denominator  # all doubles are whole numbers / 2**1074
+    whole = np.frompyfunc(lambda v: int(Fraction(v) * one), 1, 1)
+    a, y, scale = whole(path.X.astype(float)), whole(path.y.astype(float)), one
+    for layer in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
+        (V, v), (W, w) = (map(whole, end) for end in layer[:2])
         a = a @ ((q - p) * V + p * W) + scale * ((q - p) * v + p * w)
-        a, scale = np.maximum(a, 0) if name == "relu" else a, scale * q * unit
+        a, scale = np.maximum(a, 0) if layer[2] == "relu" else a, scale * q * one
     if path.loss == "error":
-        wrong = [any(row[j] >= row[c] for j in range(len(row)) if j != c) for row, c in zip(a, y)]
-        return Fraction(sum(wrong), len(a))
-    d = abs(one * a - scale * y)
-    power = 2 if path.loss == "mse" else 1
+        others = [np.delete(row, label) - row[label] for row, label in zip(a, path.y, strict=True)]
+        return Fraction(sum(max(row, default=-1) >= 0 for row in others), len(a))
+    d, power = abs(one * a - scale * y), 2 if path.loss == "mse" else 1
     return Fraction((d**power).sum(), len(a) * (scale * one) ** power)
 
 
@@ -339,18 +304,16 @@ def report(found: dict[str, Any]) -> str:
     """Say in words what was found."""
     measure = "share of errors" if found["loss"] == "error" else "loss"
     lower = f"{found['lower']:.9g} (segment {found['segment']}, t = {found['t']!r})"
-    tests = f"on these {found['samples']} test samples"
-    highest = f"the highest {measure} is between {lower} and {found['upper']:.9g}"
-    count, beads, L0 = found["intervals"], found["beads"], f"{found['L0']:.9g}"
-    return {
-        "proven": f"{tests} no weights on the path of {beads} beads have a {measure} above {L0}; "
-        f"proven with {count} intervals, floating-point rounding included; {highest}. ",
-        "refuted": f"NOT so: {tests} the {measure} is at least {lower}, which is above {L0}. ",
-        "open": f"NOT proven within {count} intervals that none is above {L0}: {tests} {highest}. ",
-    }[found["verdict"]] + (
-        f"The file's claims are wrong: {'; '.join(found['false_claims'])}."
-        if found["false_claims"]
-        else "The file's claims agree."
+    tests, L0 = f"on these {found['samples']} test samples", f"{found['L0']:.9g}"
+    text = f"{tests} no weights on the path of {found['beads']} beads have a {measure} above {L0}; "
+    text += f"proven with {found['intervals']} intervals, floating-point rounding included"
+    if found["verdict"] == "refuted":
+        text = f"NOT so: {tests} the {measure} is at least {lower}, which is above {L0}"
+    elif found["verdict"] == "open":
+        text = f"NOT proven within {found['intervals']} intervals: {tests} none above {L0}"
+    text += f"; the highest {measure} is from {lower} to {found['upper']:.9g}. The file's claims "
+    return text + (
+        f"are wrong: {'; '.join(found['false_claims'])}." if found["false_claims"] else "agree."
     )
 
 
@@ -360,41 +323,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", metavar="FILE", help="string.npz")
     parser.add_argument("--L0", type=float, help="another threshold than the file's")
     parser.add_argument(
-        "--gap", type=float, default=math.inf, help="bracket the maximum, e.g. 1e-3"
+        "--gap", type=float, default=math.inf, help="bracket the maximum: e.g. 1e-3"
     )
     parser.add_argument("--exact", action="append", default=[], metavar="K:T", help="e.g. 2:1/3")
     parser.add_argument("--json", action="store_true", help="one JSON document a line and file")
-    args, status, told = parser.parse_args(argv), 0, [time.monotonic()]
-
-    def tell(text: str) -> None:
-        if time.monotonic() > told[0] + 5.0:
-            print(f"{name}: {text}", file=sys.stderr)
-            told[0] = time.monotonic()
-
+    args, status = parser.parse_args(argv), 0
     for name in args.files:
         try:
             path = Path(read(name))
             L0 = path.L0 if args.L0 is None else args.L0
             need(math.isfinite(L0) and args.gap > 0.0, "--L0 must be finite, --gap positive")
             with np.errstate(all="ignore"):
-                found = search(path, L0, args.gap, tell)
+                found = search(path, L0, args.gap)
             points = [(point, *point.split(":")) for point in args.exact]
             exact = {point: exact_loss(path, int(k), Fraction(t)) for point, k, t in points}
-        except (Refused, MemoryError, ValueError, ZeroDivisionError) as error:
+        except (*UNREADABLE, MemoryError, ZeroDivisionError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             status = 2
             continue
         except KeyboardInterrupt:
             print(f"{name}: interrupted, nothing is proven of it", file=sys.stderr)
             return 130
-        status = max(status, 0 if found["verdict"] == "proven" else 1)
-        values = {point: str(value) for point, value in exact.items()}
+        status = max(status, found["verdict"] != "proven")
         finite = {key: None if v in (math.inf, -math.inf) else v for key, v in found.items()}
-        print(
-            json.dumps({"file": name, **finite, "exact": values})
-            if args.json
-            else f"{name}: {report(found)}"
-        )
+        document = {"file": name, **finite, "exact": {k: str(v) for k, v in exact.items()}}
+        print(json.dumps(document) if args.json else f"{name}: {report(found)}")
         for point, value in () if args.json else exact.items():
             side = "above" if value > Fraction(L0) else "not above"
             print(f"  exactly at {point}: {float(value):.17g}, which is {side} {L0!r}")
