@@ -8,11 +8,11 @@ user wrote, so is the quotient errors / samples that is compared with it.
 
 THE BOUND. Let I = {t: |t-c| ≤ r} and s = t-c. Each unit's activation, for each sample, is written
 a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
-  Layer   z = Wa + b with W(t) = W + s dW, b(t) = b + s db has the slope W q + dW a(c) + s dW q + db,
+  Layer   z = Wa + b with W(t) = W + s dW, b(t) = b + s db has slope W q + dW a(c) + s dW q + db,
           within E' = |W| E + |dW| r (|D|+E) of D' = W D + dW a(c) + db. The first layer's input is
           constant, so its z is linear in t, its slope is z(1) - z(0), and both ends are kept.
   Unit φ  If all [φ(z+h) - φ(z)] / h, |h| ≤ reach = r (|D|+E), lie in [m-w, m+w], the new slope is
-          within E' = w |D| + (m+w) E of D' = m D. ReLU is convex, so its quotients rise with h: from
+          within E' = w |D| + (m+w) E of D' = m D. ReLU is convex, so quotients rise with h: from
           clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
           with z. For sigmoid and tanh the range of the derivative serves (mean value theorem):
           it falls with |z|, so it is highest nearest to 0 and lowest farthest from 0.
@@ -24,7 +24,7 @@ a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
           A last layer whose weights are the differences to the label's computes the dⱼ.
 
 ROUNDING. Each computed a(c) has a radius e: the true one is within e. What is assumed: IEEE 754
-doubles, round to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
+doubles, to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
 matrix products are sums of products (not Strassen's) in any order, by any number of threads, with
 or without fused multiply-adds: n products err by γₙ Σ|products| at most, γₙ = nU/(1-nU) (Higham,
 Accuracy and Stability, ch. 3); NumPy's exp, log, log1p, tanh err by 8 ulp at most, 16U relative.
@@ -152,14 +152,14 @@ def read(name: str) -> dict[str, Array]:
         for m in members:
             data = archive.read(m)  # no more than m.file_size; its checksum is tested
             start = 10 + int.from_bytes(data[8:10], "little")
-            header = re.fullmatch(FORM, data[10:start].decode("latin-1"))
-            if data[:8] != b"\x93NUMPY\x01\x00" or header is None:
-                raise ValueError(f"{m.filename} is no array of numbers or text")
+            header: Any = re.fullmatch(FORM, data[10:start].decode("latin-1"))
+            need(header and data[:8] == b"\x93NUMPY\x01\x00", f"{m.filename} is no array")
             shape, dtype = [int(n) for n in re.findall(r"\d+", header[3])], np.dtype(header[1])
-            size, order = math.prod(shape) * dtype.itemsize, "CF"[header[2] == "True"]
+            size = math.prod(shape) * dtype.itemsize
             need(0 < size == len(data) - start, f"{m.filename} is not as long as it announces")
-            array = np.frombuffer(data, dtype, -1, start).reshape(shape, order=order)
+            array = np.frombuffer(data, dtype, -1, start)
             need(dtype.kind != "f" or np.isfinite(array).all(), f"{m.filename} is not finite")
+            array = array.reshape(shape, order="F" if header[2] == "True" else "C")
             found[m.filename.removesuffix(".npy")] = array
     for key, kinds in KEYS.items():
         need(key in found, f"there is no {key}; save with string.save(path, problem)")
@@ -176,10 +176,9 @@ class Path:
         self.beads, self.X, self.y = found["beads"].astype(float), found["X_test"], found["y_test"]
         self.L0, self.loss, hidden = float(found["L0"]), str(found["loss"]), len(self.sizes) - 2
         self.units = [str(found["activation"])] * hidden + [str(found["output_activation"])]
-        labelled = self.loss in ("cross-entropy", "error")
+        labelled = self.loss in ("cross-entropy", "error") and self.units[-1] == "identity"
         known = labelled or self.loss in ("mse", "mae", "huber", "log-cosh")
         known &= {*self.units} <= {"relu", "sigmoid", "tanh", "identity"} and hidden >= labelled
-        known &= not labelled or self.units[-1] == "identity"
         need(known, f"{self.loss} is not known with layers of {self.units}")
         need(0 < min(self.sizes) <= max(self.sizes) < 2**20, "sizes are wrong")
         n, N, k = len(self.beads), len(self.X), self.sizes[-1]
@@ -190,7 +189,7 @@ class Path:
             need(found[key].shape == shape, f"{key} has shape {found[key].shape}, not {shape}")
         need(not labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
         step = max(64, 2**15 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
-        groups = [(j, np.flatnonzero(self.y == j)) for j in range(k)] if labelled else []
+        groups: Any = [(j, np.flatnonzero(self.y == j)) for j in range(k)] if labelled else []
         groups = groups or [(None, np.arange(N))]
         self.chunks = [(j, r[i : i + step]) for j, r in groups for i in range(0, len(r), step)]
 
@@ -228,11 +227,10 @@ class Path:
                         ends = tuple(end - end[..., label : label + 1] for end in ends)
                     x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
+            if np.isnan(total).any():
+                return [math.inf, -math.inf]
             high, low = total[:2].max() / N * (1 + slack) + logs, total[2] / N * (1 - slack) - logs
-            return [
-                math.inf if high != high else float(high),
-                -math.inf if low != low else float(low),
-            ]
+            return [float(high), float(low)]
 
         return enclose
 
@@ -259,33 +257,32 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
                 heapq.heappush(heap, (-high, c + s, abs(s) or r))
                 lower, t, count = max(low, lower), c + s if low > lower else t, count + 1
             if time.monotonic() > due:
-                due, text = (
-                    due + 5.0,
-                    f"segment {k + 1} of {len(path.beads) - 1}: {count} intervals",
-                )
-                print(text, file=sys.stderr)
+                due = time.monotonic() + 5.0
+                print(f"segment {k}: {count} intervals", file=sys.stderr)
         segments.append((lower, -heap[0][0], count))
     low, high, counts = np.array(segments).T
-    truth = {"losses": np.array(ends).T[::-1], "segment_lower": (-np.inf * high, high)}
+    truth = {"losses": np.array(ends).T[::-1], "segment_lower": np.array([0 * high - np.inf, high])}
     wrong = []  # to a part in a million: claims are rounded
-    for key, (least, most) in {**truth, "segment_upper": (low, np.inf + high)}.items():
+    for key, (least, most) in {**truth, "segment_upper": np.array([low, low + np.inf])}.items():
         claim, margin = path.found[key], 1e-9 + 1e-6 * abs(path.found[key])
         false = np.flatnonzero((claim + margin < least) | (claim - margin > most))
         wrong += [f"{key}[{i}] = {claim[i]:.9g}" for i in false]
     *lengths, across = (math.dist(*ab) for ab in pairwise([*path.beads, path.beads[0]]))
     return {
         "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "open", "L0": L0,
-        "loss": path.loss, "samples": len(path.X), "beads": len(path.beads) - 2, "lower": best,
-        "upper": float(high.max()), "segment": where[0], "t": where[1], "intervals": int(sum(counts)),
-        "normalized_length": sum(lengths) / across if across else None, "false_claims": wrong,
+        "loss": path.loss, "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0],
+        "t": where[1], "lower": min(max(best, 0.0), 1e308), "intervals": int(sum(counts)),
+        "upper": float(high.max()) if high.max() < np.inf else None, "false_claims": wrong,
+        "normalized_length": sum(lengths) / across if across else None,
     }  # fmt: skip
 
 
-def exact_loss(path: Path, k: int, t: Fraction) -> Fraction:
-    """The loss at Θ(t) on segment k, without rounding."""
+def exact_loss(path: Path, point: str) -> Fraction:
+    """The loss at Θ(t) on segment k, without rounding; a point is k:t."""
+    k, t = int(point.split(":")[0]), Fraction(point.split(":")[-1])
     known = {*path.units} <= {"relu", "identity"} and path.loss in ("mse", "mae", "error")
     need(known, "--exact needs ReLU units, and mse, mae or the share of errors")
-    need(0 <= k < len(path.beads) - 1 and 0 <= t <= 1, f"the path has no point {k}:{t}")
+    need(0 <= k < len(path.beads) - 1 and 0 <= t <= 1, f"the path has no point {point}")
     one, p, q = 2**1074, t.numerator, t.denominator  # all doubles are whole numbers / 2**1074
     whole = np.frompyfunc(lambda v: int(Fraction(v) * one), 1, 1)
     a, y, scale = whole(path.X.astype(float)), whole(path.y.astype(float)), one
@@ -302,19 +299,18 @@ def exact_loss(path: Path, k: int, t: Fraction) -> Fraction:
 
 def report(found: dict[str, Any]) -> str:
     """Say in words what was found."""
+    start = {"proven": "no", "refuted": "NOT PROVEN: some", "open": "NOT PROVEN that no"}
     measure = "share of errors" if found["loss"] == "error" else "loss"
-    lower = f"{found['lower']:.9g} (segment {found['segment']}, t = {found['t']!r})"
-    tests, L0 = f"on these {found['samples']} test samples", f"{found['L0']:.9g}"
-    text = f"{tests} no weights on the path of {found['beads']} beads have a {measure} above {L0}; "
-    text += f"proven with {found['intervals']} intervals, floating-point rounding included"
-    if found["verdict"] == "refuted":
-        text = f"NOT so: {tests} the {measure} is at least {lower}, which is above {L0}"
-    elif found["verdict"] == "open":
-        text = f"NOT proven within {found['intervals']} intervals: {tests} none above {L0}"
-    text += f"; the highest {measure} is from {lower} to {found['upper']:.9g}. The file's claims "
-    return text + (
-        f"are wrong: {'; '.join(found['false_claims'])}." if found["false_claims"] else "agree."
+    text = (
+        f"on these {found['samples']} test samples {start[found['verdict']]} weights on the path "
     )
+    text += f"of {found['beads']} beads have a {measure} above {found['L0']!r}; by "
+    text += f"{found['intervals']} intervals, floating-point rounding included, it is highest "
+    text += f"between {found['lower']:.9g} (segment {found['segment']}, t = {found['t']!r}) and "
+    text += f"{found['upper'] or math.inf:.9g}. The file's claims agree"
+    wrong = f", but for {', '.join(found['false_claims'])}" if found["false_claims"] else ""
+    exact = [f"\n  exactly at {k}: {float(Fraction(v))!r}" for k, v in found["exact"].items()]
+    return text + wrong + "." + "".join(exact)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -334,23 +330,17 @@ def main(argv: list[str] | None = None) -> int:
             L0 = path.L0 if args.L0 is None else args.L0
             need(math.isfinite(L0) and args.gap > 0.0, "--L0 must be finite, --gap positive")
             with np.errstate(all="ignore"):
-                found = search(path, L0, args.gap)
-            points = [(point, *point.split(":")) for point in args.exact]
-            exact = {point: exact_loss(path, int(k), Fraction(t)) for point, k, t in points}
-        except (*UNREADABLE, MemoryError, ZeroDivisionError) as error:
+                found = {"file": name, **search(path, L0, args.gap)}
+            found["exact"] = {point: str(exact_loss(path, point)) for point in args.exact}
+        except (*UNREADABLE, MemoryError, ArithmeticError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             status = 2
-            continue
         except KeyboardInterrupt:
             print(f"{name}: interrupted, nothing is proven of it", file=sys.stderr)
             return 130
-        status = max(status, found["verdict"] != "proven")
-        finite = {key: None if v in (math.inf, -math.inf) else v for key, v in found.items()}
-        document = {"file": name, **finite, "exact": {k: str(v) for k, v in exact.items()}}
-        print(json.dumps(document) if args.json else f"{name}: {report(found)}")
-        for point, value in () if args.json else exact.items():
-            side = "above" if value > Fraction(L0) else "not above"
-            print(f"  exactly at {point}: {float(value):.17g}, which is {side} {L0!r}")
+        else:
+            print(json.dumps(found) if args.json else f"{name}: {report(found)}")
+            status = max(status, found["verdict"] != "proven")
     return status
 
 
