@@ -498,7 +498,7 @@ class Files:
         description = experiment.problem.describe()
         if self._folder is not None:
             if string is not None:
-                string.save(self._file("string.npz"), description)
+                string.save(self._file("string.npz"), experiment.problem)
             elif trainings:
                 thetas = np.array([training.theta for training in trainings])
                 write_arrays(self._file("models.npz"), {"thetas": thetas, **description})

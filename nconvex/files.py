@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -15,6 +17,11 @@ from typing import BinaryIO
 import numpy as np
 
 from nconvex.definitions import NconvexError
+
+#: How many times its size an archive may hold, and up to how many bytes: zeros deflate to a
+#: thousandth, weights and images hardly to a tenth.
+RATIO = 100
+DEFLATED = 2**30
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
@@ -72,12 +79,13 @@ def read_arrays(path: str | os.PathLike[str], room: int | None = None) -> dict[s
     """Read an npz file as `write_arrays` writes it.
 
     Nothing in the file is trusted: members must hold exactly the numbers or text that their
-    headers announce, and take no more memory than there is room.
+    headers announce, and take no more memory than there is room, which is known before any is
+    taken.
 
     Args:
         path: Of the file.
-        room: Bytes that the decompressed members may have together. Without it, members must be
-            stored uncompressed, and have no more bytes than the file.
+        room: Bytes that the members may have together, decompressed where they are; by default
+            as many as the file, or `RATIO` times as many up to `DEFLATED`.
 
     Raises:
         NconvexError: The file cannot be read, is truncated or damaged, or is of another kind.
@@ -86,15 +94,13 @@ def read_arrays(path: str | os.PathLike[str], room: int | None = None) -> dict[s
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-            methods = [zipfile.ZIP_STORED]
             if room is None:
-                room = path.stat().st_size
-            else:
-                methods.append(zipfile.ZIP_DEFLATED)
+                size = path.stat().st_size
+                room = max(size, min(RATIO * size, DEFLATED))
             if sum(member.file_size for member in members) > room:
                 raise NconvexError(f"{path} announces more data than it may hold; it is damaged")
             return {
-                member.filename.removesuffix(".npy"): _read_member(path, archive, member, methods)
+                member.filename.removesuffix(".npy"): _read_member(path, archive, member)
                 for member in members
             }
     except NconvexError:
@@ -112,14 +118,13 @@ def read_arrays(path: str | os.PathLike[str], room: int | None = None) -> dict[s
         raise NconvexError(f"{path} is truncated or not an npz file ({error})") from error
 
 
-def _read_member(
-    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, methods: list[int]
-) -> np.ndarray:
+def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     def damaged(what: str) -> NconvexError:
         return NconvexError(f"{path}: {member.filename} {what}; write the file again")
 
-    if member.compress_type not in methods or member.flag_bits & 1:
-        raise damaged("is compressed or encrypted, which this package does not expect here")
+    plain = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if member.compress_type not in plain or member.flag_bits & 1:
+        raise damaged("is encrypted, or compressed in another way than np.savez_compressed does")
     with archive.open(member) as file:  # deflated bytes come out no further than they are asked for
         stream = io.BytesIO(file.read(member.file_size + 1))
     try:
@@ -133,12 +138,15 @@ def _read_member(
     if dtype.kind not in "biufU":
         raise damaged(f"holds {dtype}; only numbers and text are read")
     data = stream.read()
-    count = 1
-    for length in shape:
-        count *= length
-    if count * dtype.itemsize != len(data) or dtype.itemsize == 0:
+    count = math.prod(shape)
+    whole = all(type(length) is int and length >= 0 for length in shape)  # True is an int, too
+    if not whole or count * dtype.itemsize != len(data) or dtype.itemsize == 0:
         raise damaged(f"announces {shape} of {dtype} but holds {len(data)} bytes")
     array = np.frombuffer(data, dtype=dtype, count=count)
+    if dtype.kind == "U":
+        codes = array.astype(dtype.newbyteorder("=")).view(np.uint32)
+        if (codes > sys.maxunicode).any() or ((codes >= 0xD800) & (codes <= 0xDFFF)).any():
+            raise damaged("holds text of characters that there are not")
     return array.reshape(shape, order="F" if fortran else "C").copy()
 
 

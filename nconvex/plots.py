@@ -118,9 +118,8 @@ def loss_along(
     axes.set(xlabel="fraction of the path's length", ylabel=f"test {measure}", xlim=(0.0, 1.0))
     verdict = "connected" if string.connected else "not connected"
     lower, upper = string.max_error_bounds
-    known = "proven" if string.certified else "sampled"
     axes.set_title(
-        rf"{verdict}: $\tilde\Gamma$ in [{lower:.5g}, {upper:.5g}] ({known}), "
+        rf"{verdict}: $\tilde\Gamma$ in [{lower:.5g}, {upper:.5g}] ({string.evidence}), "
         rf"$L_0$ = {string.L0:.4g}",
         fontsize=10,
     )

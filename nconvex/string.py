@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from nconvex.definitions import (
     Peak,
     Seed,
     child,
+    require_alpha,
+    require_integer,
     require_positive,
     require_theta,
 )
@@ -27,6 +30,26 @@ from nconvex.landscape import Landscape, certifies
 
 #: Of `String.save`'s files; raised when their meaning changes.
 FORMAT = 3
+
+#: The arrays of such a file: kind of their elements and number of dimensions.
+FIELDS = {
+    "format": "i0", "beads": "f2", "losses": "f1", "segment_lower": "f1", "segment_upper": "f1",
+    "segment_t_star": "f1", "segment_status": "U1", "L0": "f0", "alpha": "f0", "depth": "i0",
+    "seed": "i1", "certified": "b0", "sampler": "U0", "trace_place": "U1", "trace_t_star": "f1",
+    "trace_gamma_before": "f1", "trace_loss_after": "f1", "trace_steps": "i1",
+    "trace_status": "U1", "trace_move": "U1", "trace_attempt": "i1",
+}  # fmt: skip
+
+#: What rounding may have done to losses that two ways of summing gave, relative.
+ROUNDING = 1e-6
+
+
+class Described(Protocol):
+    """What can be saved beside a string: a network with its test set, a lower bound."""
+
+    def describe(self) -> dict[str, np.ndarray]:
+        """Everything that is needed to check it without this package, as arrays."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,8 @@ class String:
         seed: The search's seed, as a tuple; see `child`.
         certified: Whether the bounds are theorems about the stored weights and test set.
         sampler: What made it: a name in `SAMPLERS`, or "given".
+        claimed: Whether all of this is only what a file says; see `load_string`.
+        description: What was saved beside the string, e.g. `problem.describe()`.
     """
 
     beads: np.ndarray
@@ -64,6 +89,13 @@ class String:
     seed: tuple[int, ...]
     certified: bool
     sampler: str
+    claimed: bool = False
+    description: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def evidence(self) -> str:
+        """What the bounds rest on: "proven", "sampled" at points, or "claimed" by a file."""
+        return "proven" if self.certified else "claimed" if self.claimed else "sampled"
 
     @property
     def max_error_bounds(self) -> tuple[float, float]:
@@ -111,7 +143,7 @@ class String:
     @property
     def segment_lengths(self) -> np.ndarray:
         """(n-1,) Euclidean lengths of the segments, over weights and biases."""
-        return np.asarray(np.linalg.norm(np.diff(self.beads, axis=0), axis=1))
+        return np.sqrt(np.sum(np.diff(self.beads, axis=0) ** 2, axis=1))
 
     @property
     def path_length(self) -> float:
@@ -121,7 +153,8 @@ class String:
     @property
     def normalized_length(self) -> float:
         """Path length over the distance of the ends; 1 for a point, infinite for a closed loop."""
-        distance = float(np.linalg.norm(self.beads[-1] - self.beads[0]))
+        # Not by linalg.norm, whose last bits depend on the number of threads.
+        distance = float(np.sqrt(np.sum((self.beads[-1] - self.beads[0]) ** 2)))
         if distance == 0.0:
             return np.inf if self.path_length > 0.0 else 1.0
         return max(1.0, self.path_length / distance)  # rounding alone can bring it below 1
@@ -171,17 +204,18 @@ class String:
         result[:, :kept] = vectors[:, ::-1][:, :kept] * np.sqrt(largest)
         return result
 
-    def save(
-        self, path: str | os.PathLike[str], extra: Mapping[str, np.ndarray] | None = None
-    ) -> None:
+    def save(self, path: str | os.PathLike[str], *described: Described) -> None:
         """Write the string to an npz file, without pickle, whole or not at all.
+
+        With its problem beside it, `python -m nconvex.verify` proves it from the file alone.
 
         Args:
             path: The file, e.g. "string.npz"; an older one is replaced.
-            extra: More arrays to put beside it, e.g. `problem.describe()`.
+            described: The problem, and what else is to be put beside the string, e.g. a lower
+                bound; what was read with the string, if left out.
 
         Raises:
-            NconvexError: The file cannot be written, or a name in `extra` is taken.
+            NconvexError: The file cannot be written, or a name in a description is taken.
         """
         arrays = {
             "format": np.array(FORMAT),
@@ -206,84 +240,127 @@ class String:
             "trace_attempt": np.array([insertion.attempt for insertion in self.trace], np.int64),
             "sampler": np.array(self.sampler),
         }
-        extra = {} if extra is None else extra
-        if taken := sorted(arrays.keys() & extra.keys()):
-            raise NconvexError(f"extra must not use the string's own names {', '.join(taken)}")
-        write_arrays(path, {**arrays, **extra})
+        for description in [thing.describe() for thing in described] or (self.description,):
+            if taken := sorted(arrays.keys() & description.keys()):
+                raise NconvexError(f"a description must not use the string's {', '.join(taken)}")
+            arrays.update(description)
+        write_arrays(path, arrays)
 
 
-def load_string(path: str | os.PathLike[str]) -> String:
-    """Read a string that `String.save` wrote; arrays put beside it are left alone.
+def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) -> String:
+    """Read a string that `String.save` wrote, with what was saved beside it.
+
+    A file can say anything, so the string is `claimed`, not `certified`, until its losses and
+    bounds were computed again: here on a given problem, or by `python -m nconvex.verify`.
+
+    Args:
+        path: The file.
+        problem: The surface on which to judge the path anew.
 
     Raises:
-        NconvexError: The file is unreadable, truncated, of another format, or contradicts itself.
+        NconvexError: The file is unreadable, truncated, of another format, or contradicts itself,
+            or its models do not fit the problem.
     """
     arrays = read_arrays(path)
     version = arrays.get("format", np.array("none"))
     if version.shape != () or version != FORMAT:
         raise NconvexError(
-            f"{path} is not a string of format {FORMAT} (found {version}); save it again with "
-            "this version of nconvex"
+            f"{path} is not a string of format {FORMAT}; save it again with this version of nconvex"
         )
     try:
-        string = String(
-            beads=arrays["beads"],
-            losses=arrays["losses"],
-            segment_lower=arrays["segment_lower"],
-            segment_upper=arrays["segment_upper"],
-            segment_t_star=arrays["segment_t_star"],
-            segment_status=tuple(
-                ConnectionStatus[name] for name in arrays["segment_status"].tolist()
-            ),
-            trace=tuple(
-                Insertion(
-                    place,
-                    len(place),
-                    t_star,
-                    before,
-                    after,
-                    steps,
-                    DescentStatus[status],
-                    Move[move],
-                    attempt,
-                )
-                for place, t_star, before, after, steps, status, move, attempt in zip(
-                    arrays["trace_place"].tolist(),
-                    arrays["trace_t_star"].tolist(),
-                    arrays["trace_gamma_before"].tolist(),
-                    arrays["trace_loss_after"].tolist(),
-                    arrays["trace_steps"].tolist(),
-                    arrays["trace_status"].tolist(),
-                    arrays["trace_move"].tolist(),
-                    arrays["trace_attempt"].tolist(),
-                    strict=True,
-                )
-            ),
-            L0=arrays["L0"].item(),
-            alpha=arrays["alpha"].item(),
-            depth=arrays["depth"].item(),
-            seed=tuple(arrays["seed"].tolist()),
-            certified=arrays["certified"].item(),
-            sampler=str(arrays["sampler"].item()),
-        )
-        n, _ = string.beads.shape
-        lengths = {
-            "losses": (string.losses.shape, (n,)),
-            "segment_lower": (string.segment_lower.shape, (n - 1,)),
-            "segment_upper": (string.segment_upper.shape, (n - 1,)),
-            "segment_t_star": (string.segment_t_star.shape, (n - 1,)),
-            "segment_status": (arrays["segment_status"].shape, (n - 1,)),
-        }
-        wrong = [name for name, (found, expected) in lengths.items() if found != expected]
-        if n < 2 or wrong:
-            raise ValueError(f"{n} beads do not fit {', '.join(wrong) or 'a path'}")
-        for name in ("beads", "losses", "segment_lower", "segment_upper", "segment_t_star"):
-            if arrays[name].dtype != np.float64:
-                raise ValueError(f"{name} holds {arrays[name].dtype}, not float64")
-        if not np.isfinite(string.beads).all():
-            raise ValueError("beads are not finite")
-    except (KeyError, TypeError, ValueError) as error:
+        string = _read(arrays)
+    except (KeyError, ValueError, NconvexError) as error:
         raise NconvexError(f"{path} is damaged: {error}") from None
+    if problem is None:
+        return string
+    judged = string_through(problem, string.beads, string.L0)
+    return replace(
+        string,
+        losses=judged.losses,
+        segment_lower=judged.segment_lower,
+        segment_upper=judged.segment_upper,
+        segment_t_star=judged.segment_t_star,
+        segment_status=tuple(
+            now if ConnectionStatus.CONNECTED in (now, before) else before
+            for before, now in zip(string.segment_status, judged.segment_status, strict=True)
+        ),
+        certified=judged.certified,
+        claimed=False,
+    )
+
+
+def _read(arrays: Mapping[str, np.ndarray]) -> String:
+    """Make a string of a file's arrays; KeyError, ValueError or NconvexError if they are none."""
+    for name, kind in FIELDS.items():
+        array = arrays[name]
+        if f"{array.dtype.kind}{array.ndim}" != kind or (
+            array.dtype.kind in "if" and array.itemsize != 8
+        ):
+            raise ValueError(f"{name} holds {array.dtype} of shape {array.shape}")
+    trace = zip(
+        *(arrays[f"trace_{name}"].tolist() for name in ("place", "t_star", "gamma_before")),
+        *(arrays[f"trace_{name}"].tolist() for name in ("loss_after", "steps", "status")),
+        *(arrays[f"trace_{name}"].tolist() for name in ("move", "attempt")),
+        strict=True,
+    )
+    string = String(
+        beads=arrays["beads"],
+        losses=arrays["losses"],
+        segment_lower=arrays["segment_lower"],
+        segment_upper=arrays["segment_upper"],
+        segment_t_star=arrays["segment_t_star"],
+        segment_status=tuple(ConnectionStatus[name] for name in arrays["segment_status"].tolist()),
+        trace=tuple(
+            Insertion(
+                place,
+                len(place),
+                t,
+                before,
+                after,
+                steps,
+                DescentStatus[status],
+                Move[move],
+                number,
+            )
+            for place, t, before, after, steps, status, move, number in trace
+        ),
+        L0=arrays["L0"].item(),
+        alpha=arrays["alpha"].item(),
+        depth=arrays["depth"].item(),
+        seed=tuple(arrays["seed"].tolist()),
+        certified=False,
+        sampler=arrays["sampler"].item(),
+        claimed=True,
+        description={name: array for name, array in arrays.items() if name not in FIELDS},
+    )
+    require_positive("L0", string.L0)
+    require_alpha(string.alpha)
+    require_integer("depth", string.depth, 0)
+    child(string.seed)
+    n = len(string.beads)
+    if n < 2 or not np.isfinite(string.beads).all():
+        raise ValueError(f"beads are not finite, or their number {n} is below 2")
+    for name, length in (
+        ("losses", n),
+        *((f"segment_{part}", n - 1) for part in ("lower", "upper", "t_star", "status")),
+    ):
+        if len(arrays[name]) != length:
+            raise ValueError(f"{name} has {len(arrays[name])} elements, but there are {n} beads")
+    lower, upper, losses = string.segment_lower, string.segment_upper, string.losses
+    below = [status is ConnectionStatus.CONNECTED for status in string.segment_status]
+    steps = [insertion.steps for insertion in string.trace]
+    for what, right in (
+        ("losses that are no numbers", ~np.isnan(losses)),
+        ("an upper bound below the lower one", lower <= upper),
+        ("a loss above its segment's bound", losses[:-1] <= upper * (1.0 + ROUNDING)),
+        ("a loss above its segment's bound", losses[1:] <= upper * (1.0 + ROUNDING)),
+        ("t* outside of [0, 1]", (string.segment_t_star >= 0) & (string.segment_t_star <= 1)),
+        ("a status that contradicts its bound", np.array(below) == (upper <= string.L0)),
+        ("a number of steps below 0", np.array(steps) >= 0),
+        ("places other than L and R", [set(step.place) <= {"L", "R"} for step in string.trace]),
+    ):
+        if not np.all(right):
+            raise ValueError(f"it has {what}")
     return string
 
 

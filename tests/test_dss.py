@@ -337,12 +337,18 @@ def test_principal_coordinates_keep_the_distances_of_the_beads():
     assert x[:, 0].std() >= x[:, 1].std() > 0.0
 
 
+class Described(dict):
+    def describe(self):
+        return self
+
+
 @pytest.mark.parametrize("L0", [0.2, 0.11, 1.2])
 def test_a_saved_string_comes_back_the_same(tmp_path, L0):
     string = nc.connect(ring(budget=20), LEFT, RIGHT, L0, depth=3, seed=(4, 1))
-    string.save(tmp_path / "string.npz", {"sizes": np.array([1, 2])})
+    string.save(tmp_path / "string.npz", Described({"sizes": np.array([1, 2])}))
     back = nc.load_string(tmp_path / "string.npz")
-    for field in dataclasses.fields(string):
+    assert (back.evidence, back.description["sizes"].tolist()) == ("claimed", [1, 2])
+    for field in dataclasses.fields(string)[:-2]:
         one, other = getattr(string, field.name), getattr(back, field.name)
         if isinstance(one, np.ndarray):
             np.testing.assert_array_equal(one, other)
@@ -355,7 +361,7 @@ def test_a_saved_string_comes_back_the_same(tmp_path, L0):
 def test_extra_arrays_must_not_replace_the_strings_own(tmp_path):
     string = nc.connect(bowl(), LEFT, RIGHT, L0=3.0)
     with pytest.raises(NconvexError, match="beads"):
-        string.save(tmp_path / "string.npz", {"beads": np.zeros(3)})
+        string.save(tmp_path / "string.npz", Described(beads=np.zeros(3)))
     assert not list(tmp_path.iterdir())
 
 

@@ -83,7 +83,7 @@ def test_the_files_alone_allow_the_path_to_be_checked(tmp_path, capsys, metric):
     lower, upper = result["max_error_bounds"]
     assert 0.9 * lower <= highest <= upper * (1 + 1e-12)
     assert upper <= result["L0"] == {"loss": 0.4, "error": 0.1}[metric]
-    assert nc.load_string(tmp_path / "string.npz").certified
+    assert nc.load_string(tmp_path / "string.npz").evidence == "claimed"
 
 
 @pytest.mark.parametrize(
