@@ -54,22 +54,24 @@ A tile of TILE samples of one unit is a *block*: the rows v, D, E, S, one behind
 
 import math
 
-import numpy as np
-
 from nconvex.jit import careful_kernel as kernel
 from nconvex.jit import careful_part as part
 from nconvex.jit import part as sum_part
-
-#: Samples of a tile: blocks of two layers of the draft's network fit the first-level cache.
-TILE = 128
+from nconvex.parts import (
+    ERROR,
+    IDENTITY,
+    MSE,
+    RELU,
+    TANH,
+    TILE,
+    exponential,
+    loss_and_slope,
+    raise_margin,
+    tile_cross_entropy,
+)
 
 #: Length of a block.
 BLOCK = 4 * TILE
-
-IDENTITY, RELU, SIGMOID, TANH = range(4)
-MSE, MAE, HUBER, LOG_COSH, CROSS_ENTROPY, ERROR = range(6)
-HUBER_DELTA = 0.1
-LOG_2 = math.log(2.0)
 
 #: Keeps divisions by a reach of zero finite.
 TINY = 1e-300
@@ -79,29 +81,6 @@ TANH_ERROR = 1e-15
 
 #: A bracket is closed where the bound is within this many σ of the highest value.
 RESOLUTION = 4.0
-
-
-@part
-def exponential(x):
-    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays."""
-    x = -700.0 if x < -700.0 else x
-    m = x * 1.4426950408889634 - 0.5
-    n = np.int32(m if m > -1100.0 else 0.0)  # NaN has no integer
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
 # -- Weights of an interval -----------------------------------------------------------------------
@@ -162,11 +141,7 @@ def add_four(y, x0, x1, x2, x3, weights, p0, p1, p2, p3):
         y[n] = y[n] + w0 * v0 + w1 * v1 + w2 * v2 + w3 * v3
         slope = y[TILE + n] + d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
         y[TILE + n] = (
-            slope
-            + w0 * x0[TILE + n]
-            + w1 * x1[TILE + n]
-            + w2 * x2[TILE + n]
-            + w3 * x3[TILE + n]
+            slope + w0 * x0[TILE + n] + w1 * x1[TILE + n] + w2 * x2[TILE + n] + w3 * x3[TILE + n]
         )
         radius = (
             y[2 * TILE + n]
@@ -291,86 +266,41 @@ def add_squares(y, target, r, count, sums):
 
 
 @part
-def loss_of(a, loss):
-    """ℓ(a) for a >= 0."""
-    if loss == HUBER:
-        return 0.5 * a * a if a <= HUBER_DELTA else HUBER_DELTA * (a - 0.5 * HUBER_DELTA)
-    if loss == LOG_COSH:
-        return a + math.log1p(exponential(-2.0 * a)) - LOG_2
-    return a
-
-
-@part
 def add_losses(y, target, r, count, loss, sums):
     """The other losses of a residual, likewise."""
     for n in range(count):
         v = y[n] - target[n]
         D = r * y[TILE + n]
         E = r * y[2 * TILE + n]
-        sums[0] += loss_of(abs(v), loss)
-        sums[1] += loss_of(abs(v - D) + E, loss)
-        sums[2] += loss_of(abs(v + D) + E, loss)
+        sums[0] += loss_and_slope(v, loss)[0]
+        sums[1] += loss_and_slope(abs(v - D) + E, loss)[0]
+        sums[2] += loss_and_slope(abs(v + D) + E, loss)[0]
 
 
 @part
-def upper_logits(above, classes, s, rows):
-    """rows[k] = v_k + s D_k + |s| E_k of a classifier's last blocks; the highest of them, too."""
-    highest = rows[classes]
-    for n in range(TILE):
-        highest[n] = 0.0  # the label's own
+def upper_logits(above, classes, s, v):
+    """v_k + s D_k + |s| E_k of a classifier's last blocks, row behind row."""
     for k in range(classes):
         y = above[k * BLOCK : (k + 1) * BLOCK]
-        row = rows[k]
+        row = v[k * TILE : (k + 1) * TILE]
         for n in range(TILE):
             row[n] = y[n] + s * y[TILE + n] + abs(s) * y[2 * TILE + n]
-            highest[n] = highest[n] if row[n] <= highest[n] else row[n]
 
 
 @part
-def cross_entropy(rows, classes, count):
-    """Sum over the first `count` samples of log sum_k exp rows[k]."""
-    highest, total = rows[classes], rows[classes + 1]
-    for n in range(TILE):
-        total[n] = 0.0
-    for k in range(classes):
-        row = rows[k]
-        for n in range(TILE):
-            total[n] += exponential(row[n] - highest[n])
-    result = 0.0
-    product = 1.0
-    for n in range(count):
-        result += highest[n]
-        product *= total[n]  # from 1 to the number of classes
-        if n % 8 == 7:
-            result += math.log(product)
-            product = 1.0
-    return result + math.log(product)
-
-
-@part
-def raise_worst(rows, classes, label, worst):
-    """worst = the larger of itself and rows[k] for each k but the label."""
-    for k in range(classes):
-        if k != label:
-            row = rows[k]
-            for n in range(TILE):
-                worst[n] = worst[n] if row[n] <= worst[n] else row[n]
-
-
-@part
-def add_cross_entropies(above, r, classes, label, count, margin, rows, sums):
+def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, sums):
     """Cross-entropies at the centre and at both ends, and the errors there; see `enclose`."""
-    worst = rows[classes + 2]
+    worst = lines[2]
     for at in range(3):
-        upper_logits(above, classes, (0.0, -r, r)[at], rows)
-        sums[at] += cross_entropy(rows, classes, count)
-        if at != 2:
+        upper_logits(above, classes, (0.0, -r, r)[at], logits)
+        if at != 2:  # both ends together
             for n in range(TILE):
                 worst[n] = -math.inf
-        raise_worst(rows, classes, label, worst)
+        raise_margin(logits, classes, label, worst)
         if at == 0:
             for n in range(count):
                 sums[3] += 1.0 if worst[n] >= margin else 0.0
+        sums[at] += tile_cross_entropy(logits, classes, count, lines[0], lines[1])
     for n in range(count):
         sums[4] += 0.0 if worst[n] < -margin else 1.0
 
@@ -381,7 +311,7 @@ def add_cross_entropies(above, r, classes, label, count, margin, rows, sums):
 @part
 def enclose(
     c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, margin,
-    weights, planes, live, rows, sums,
+    weights, planes, live, logits, lines, sums,
 ):  # fmt: skip
     """γ(c), and a bound of γ on [c - r, c + r], both summed over the samples.
 
@@ -454,7 +384,7 @@ def enclose(
         outputs = layers[depth - 1, 1]
         count = counts[tile]
         if labels is not None:
-            add_cross_entropies(above, r, outputs, labels[tile], count, margin, rows, sums)
+            add_cross_entropies(above, r, outputs, labels[tile], count, margin, logits, lines, sums)
         if targets is not None:
             for j in range(outputs):
                 y = above[j * BLOCK : (j + 1) * BLOCK]
@@ -475,7 +405,7 @@ def enclose(
 def search(
     theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, samples,
     L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,
-    weights, planes, live, rows, sums,
+    weights, planes, live, logits, lines, sums,
 ):  # fmt: skip
     """Bracket the maximum of γ until it is decided or `splits` intervals were halved.
 
@@ -492,8 +422,8 @@ def search(
     ``sigma, margin``     what rounding may add to a loss, and to a difference of logits
     ``state``             (3,) intervals that are open, t*, γ(t*)
     ``nodes``             (most, 3) of each: bound, centre, radius
-    ``weights`` (4, room), ``planes`` (2, (widest + 1) BLOCK), ``live`` (2, widest + 4) int64, ``rows``
-    (outputs + 3, TILE) and ``sums`` (5,) are workspaces.
+    ``weights`` (4, room), ``planes`` (2, (widest + 1) BLOCK), ``live`` (2, widest + 4) int64,
+    ``logits`` (outputs TILE,), ``lines`` (3, TILE) and ``sums`` (5,) are workspaces.
     """
     while True:
         top = int(state[0])
@@ -521,7 +451,7 @@ def search(
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(
                 c, 0.0 if k >= 2 else radius, theta1, theta2, layers, loss, inputs, first1, first2,
-                targets, labels, counts, margin, weights, planes, live, rows, sums,
+                targets, labels, counts, margin, weights, planes, live, logits, lines, sums,
             )  # fmt: skip
             value /= samples
             bound /= samples

@@ -25,6 +25,7 @@ import numpy as np
 
 from nconvex import centred, rounding
 from nconvex.definitions import NconvexError, Peak
+from nconvex.parts import ERROR, TILE
 from nconvex.vectors import aligned
 
 #: Relative distance of upper and lower bound at which a bracket is closed.
@@ -104,7 +105,7 @@ class Segment:
             nothing if data.largest_target is None else data.largest_target,
             np.empty((2, 3, widest)),
         )
-        counts_errors = data.loss == centred.ERROR
+        counts_errors = data.loss == ERROR
         self.rounding = float(sigma)
         self._exact = sigma < np.inf
         shares = counts_errors and self._exact  # a share is exact, but for the margin
@@ -182,17 +183,17 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
 def in_tiles(rows: np.ndarray) -> np.ndarray:
     """Lay out samples (N, d) as (T, d TILE), units-major; the last tile is filled with copies."""
     samples, d = rows.shape
-    tiles = -(-samples // centred.TILE)
-    filled = np.pad(rows, ((0, tiles * centred.TILE - samples), (0, 0)), "edge")
-    out = aligned(tiles, d * centred.TILE)
-    out[:] = filled.reshape(tiles, centred.TILE, d).swapaxes(1, 2).reshape(tiles, -1)
+    tiles = -(-samples // TILE)
+    filled = np.pad(rows, ((0, tiles * TILE - samples), (0, 0)), "edge")
+    out = aligned(tiles, d * TILE)
+    out[:] = filled.reshape(tiles, TILE, d).swapaxes(1, 2).reshape(tiles, -1)
     return out
 
 
 def counts_of(samples: int) -> np.ndarray:
     """How many samples of each tile are no copies, (T,)."""
-    starts = np.arange(0, samples, centred.TILE)
-    return np.minimum(samples - starts, centred.TILE)
+    starts = np.arange(0, samples, TILE)
+    return np.minimum(samples - starts, TILE)
 
 
 class _Workspaces(threading.local):
@@ -213,7 +214,8 @@ class _Workspaces(threading.local):
                 aligned(4, int(room.sum())),
                 aligned(2, (widest + 1) * centred.BLOCK),
                 np.empty((2, widest + 4), dtype=np.int64),
-                aligned(outputs + 3, centred.TILE),
+                aligned(outputs * TILE),
+                aligned(3, TILE),
                 np.empty(5),
             )
         return self._by_shape[shape]

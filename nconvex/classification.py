@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nconvex import centred, certify, wide
+from nconvex import certify, parts, wide
 from nconvex.definitions import (
     Descent,
     DescentStatus,
@@ -221,7 +221,7 @@ class Classification(Problem):
         """The network and its test set, as the proof needs them."""
         return certify.ProofData(
             self._layers,
-            centred.ERROR if self.metric == "error" else centred.CROSS_ENTROPY,
+            parts.ERROR if self.metric == "error" else parts.CROSS_ENTROPY,
             self._counts,
             np.abs(self.X_test).max(axis=0).astype(np.float64),
             labels=self._tile_labels,

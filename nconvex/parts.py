@@ -12,7 +12,7 @@ from nconvex.jit import careful_part, part
 IDENTITY, RELU, SIGMOID, TANH = range(4)
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 
-MSE, MAE, HUBER, LOG_COSH = range(4)
+MSE, MAE, HUBER, LOG_COSH, CROSS_ENTROPY, ERROR = range(6)
 LOSSES = {"mse": MSE, "mae": MAE, "huber": HUBER, "log-cosh": LOG_COSH}
 
 #: Where the Huber loss turns from quadratic to linear. Targets lie in [0, 1], so the customary 1
@@ -20,6 +20,10 @@ LOSSES = {"mse": MSE, "mae": MAE, "huber": HUBER, "log-cosh": LOG_COSH}
 HUBER_DELTA = 0.1
 
 LOG_2 = math.log(2.0)
+
+#: Samples a tile of classifiers and proofs: two models' first layers of 256 units fit the
+#: second-level cache, the blocks of two small layers the first-level one.
+TILE = 128
 
 
 # numba has no exp that works on several samples at once, so the exponential is ours.
@@ -110,3 +114,41 @@ def dot(d, x):
     for n in range(d.size):
         result += d[n] * x[n]
     return result
+
+
+# -- Classifiers: the rows of a tile's logits, one behind the other -------------------------------
+
+
+@careful_part
+def tile_cross_entropy(v, classes, count, highest, total):
+    """Sum of log sum_c exp v_c over the first `count` samples; v becomes exp(v_c - max)."""
+    for n in range(TILE):
+        highest[n] = v[n]
+        total[n] = 0.0
+    for c in range(1, classes):
+        row = v[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            highest[n] = highest[n] if row[n] <= highest[n] else row[n]
+    for c in range(classes):
+        row = v[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            total[n] += exponential(row[n] - highest[n])
+    result = 0.0
+    product = 1.0
+    for n in range(count):
+        result += highest[n]
+        product *= total[n]  # from 1 to the number of classes
+        if n % 8 == 7:
+            result += math.log(product)
+            product = 1.0
+    return result + math.log(product)
+
+
+@careful_part
+def raise_margin(v, classes, label, margin):
+    """margin = the larger of itself and v_c over all other classes."""
+    for c in range(classes):
+        if c != label:
+            row = v[c * TILE : (c + 1) * TILE]
+            for n in range(TILE):
+                margin[n] = margin[n] if row[n] <= margin[n] else row[n]

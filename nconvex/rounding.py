@@ -65,8 +65,8 @@ is multiplied by 1.01, and ν is added. What is not a number counts as infinite.
 
 import math
 
-from nconvex.centred import CROSS_ENTROPY, HUBER, HUBER_DELTA, IDENTITY, MSE, RELU
 from nconvex.jit import careful_kernel as kernel
+from nconvex.parts import CROSS_ENTROPY, HUBER, HUBER_DELTA, IDENTITY, MSE, RELU
 
 U = 2.0**-53
 NU = 2.0**-960

@@ -26,11 +26,15 @@ import math
 import numpy as np
 
 from nconvex.jit import careful_kernel, careful_part, kernel, part
-from nconvex.parts import add_scaled, exponential, rmsprop_step
+from nconvex.parts import (
+    TILE,
+    add_scaled,
+    exponential,
+    raise_margin,
+    rmsprop_step,
+    tile_cross_entropy,
+)
 from nconvex.vectors import add_rows
-
-#: Samples a tile: of γ, two models' first layers of 256 units then fit the second-level cache.
-TILE = 128
 
 #: Units of which a batch's first-layer slopes are kept together, for the first-level cache.
 PANEL = 64
@@ -108,24 +112,11 @@ def add_first_products(y, z1, z2, s, x4, w, n_in, n_out):
 
 
 @careful_part
-def is_zero(x):
-    """Whether x is zero throughout."""
-    nonzero = 0
-    for n in range(x.size):
-        nonzero += 1 if x[n] != 0.0 else 0
-    return nonzero == 0
-
-
-@careful_part
-def add_products(y, x, w, step_in, step_out, n_in, n_out, sparse):
-    """Rows y (n_out) += wᵀ times rows x (n_in): y_k += sum_i w[i step_in + k step_out] x_i.
-
-    With `sparse`, rows of x that are zero throughout are passed over, four at a time.
-    """
+def add_products(y, x, w, step_in, step_out, n_in, n_out):
+    """Rows y (n_out) += wᵀ times rows x (n_in): y_k += sum_i w[i step_in + k step_out] x_i."""
     for i in range(0, n_in - n_in % 4, 4):
         x4 = x[i * TILE : (i + 4) * TILE]
-        if not sparse or not is_zero(x4):
-            add_block(y, x4, w, i * step_in, step_in, step_out, n_out)
+        add_block(y, x4, w, i * step_in, step_in, step_out, n_out)
     for i in range(n_in - n_in % 4, n_in):
         add_row(y, x[i * TILE : (i + 1) * TILE], w, i * step_in, step_out, n_out)
 
@@ -238,7 +229,7 @@ def later_layers(w, layers, width, rows, planes):
         y = planes[begin : begin + n_out * TILE]
         fill(y, w[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
         weights = w[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
-        add_products(y, x, weights, 1, n_in, n_in, n_out, False)
+        add_products(y, x, weights, 1, n_in, n_in, n_out)
         if layer < layers.shape[0] - 1:
             rectify(y)
     return begin
@@ -331,7 +322,7 @@ def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, 
                 transpose(planes[begin + block * TILE :], turned, units, width, TILE)
             for n in range(n_out * TILE):
                 product[n] = np.float32(0.0)
-            add_products(product, turned, d, 1, TILE, width, n_out, False)
+            add_products(product, turned, d, 1, TILE, width, n_out)
             for k in range(n_out):
                 row = weights + k * n_in + block
                 add_scaled(
@@ -343,7 +334,7 @@ def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, 
         below = deltas[1 - above][: n_in * TILE]
         for n in range(below.size):
             below[n] = np.float32(0.0)
-        add_products(below, d, w[weights : weights + n_in * n_out], n_in, 1, n_out, n_in, False)
+        add_products(below, d, w[weights : weights + n_in * n_out], n_in, 1, n_out, n_in)
         for n in range(below.size):
             below[n] = np.float32(0.0) if a[n] <= np.float32(0.0) else below[n]
         above = 1 - above
@@ -671,34 +662,6 @@ def first_layer(weights, biases, starts, indices, values, members, rows, tiles):
                     out[k * TILE + n + m] = rows[m, k]
 
 
-# -- The loss of a tile's samples -----------------------------------------------------------------
-
-
-@careful_part
-def tile_cross_entropy(v, classes, count, highest, total):
-    """Sum of log sum_c exp v_c over the first `count` samples; v becomes exp(v_c - max)."""
-    for n in range(TILE):
-        highest[n] = v[n]
-        total[n] = 0.0
-    for c in range(1, classes):
-        row = v[c * TILE : (c + 1) * TILE]
-        for n in range(TILE):
-            highest[n] = highest[n] if row[n] <= highest[n] else row[n]
-    for c in range(classes):
-        row = v[c * TILE : (c + 1) * TILE]
-        for n in range(TILE):
-            total[n] += exponential(row[n] - highest[n])
-    result = 0.0
-    product = 1.0
-    for n in range(count):
-        result += highest[n]
-        product *= total[n]  # from 1 to the number of classes
-        if n % 8 == 7:
-            result += math.log(product)
-            product = 1.0
-    return result + math.log(product)
-
-
 @careful_part
 def subtract_label(v, classes, label):
     """v_c = v_c - v_label: only differences of logits matter."""
@@ -710,16 +673,6 @@ def subtract_label(v, classes, label):
                 row[n] -= chosen[n]
     for n in range(TILE):
         chosen[n] = 0.0
-
-
-@careful_part
-def raise_margin(v, classes, label, margin):
-    """margin = the larger of itself and v_c over all other classes."""
-    for c in range(classes):
-        if c != label:
-            row = v[c * TILE : (c + 1) * TILE]
-            for n in range(TILE):
-                margin[n] = margin[n] if row[n] <= margin[n] else row[n]
 
 
 # -- γ at many t ----------------------------------------------------------------------------------
@@ -760,7 +713,7 @@ def gammas(
                 if layer == 1:
                     add_first_products(y, z1, z2, s, x, w, n_in, n_out)
                 else:
-                    add_products(y, x, w, n_out, 1, n_in, n_out, False)
+                    add_products(y, x, w, n_out, 1, n_in, n_out)
                 if layer < layers.shape[0] - 1:
                     for n in range(n_out * TILE):
                         y[n] = 0.0 if y[n] < 0.0 else y[n]
@@ -775,127 +728,3 @@ def gammas(
     for q in range(t.size):
         losses[q] /= samples
         wrong[q] /= samples
-
-
-# -- Bounds of γ over an interval of t ------------------------------------------------------------
-
-
-@careful_part
-def relu_line(lo, hi):
-    """The line that replaces max(z, 0) on [lo, hi]: λ, and μ = e."""
-    slope = hi / (hi - lo)
-    slope = 1.0 if lo >= 0.0 else slope
-    slope = 0.0 if hi <= 0.0 else slope
-    half = -0.5 * slope * lo
-    return slope, (0.0 if lo >= 0.0 else half)
-
-
-@careful_kernel
-def enclose(
-    left, right, theta1, theta2, tiles1, tiles2, layers, labels, counts, margin, samples,
-    starts, ends, sizes, differences, planes, lines, coefficients,
-):  # fmt: skip
-    """Bound γ on [left, right]; see `enclosure` for the enclosures and `wide_enclosure` for these.
-
-    ``coefficients`` (L + 1,) become those of a polynomial in Bernstein form that mean
-    cross-entropy does not exceed; returns the share of samples whose margin may be at most
-    ``margin`` somewhere on the interval.
-
-    ``starts, ends`` (L + 1, P), ``sizes`` (P,), ``differences`` (classes, widest classes),
-    ``planes`` (2, L + 2, widest TILE) and ``lines`` (3, TILE) are workspaces.
-    """
-    depth = layers.shape[0]
-    classes = layers[depth - 1, 1]
-    for layer in range(1, depth):
-        begin = layers[layer, 2]
-        for p in range(begin, layers[layer, 3] + layers[layer, 1]):
-            w_left = (1.0 - left) * theta1[p] + left * theta2[p]
-            w_right = (1.0 - right) * theta1[p] + right * theta2[p]
-            sizes[p] = max(abs(w_left), abs(w_right))
-            for k in range(layer + 2):
-                share = k / (layer + 1)
-                starts[k, p] = (1.0 - share) * w_left
-                ends[k, p] = share * w_right
-    last = layers[depth - 1, 2]
-    n_in = layers[depth - 1, 0]
-    for label in range(classes):
-        for i in range(n_in):
-            chosen = last + i * classes + label
-            for c in range(classes):
-                p = last + i * classes + c
-                differences[label, i * classes + c] = max(
-                    abs(starts[0, p] - starts[0, chosen]), abs(ends[depth, p] - ends[depth, chosen])
-                )
-    for k in range(depth + 1):
-        coefficients[k] = 0.0
-    unsure = 0.0
-    for tile in range(labels.size):
-        label = labels[tile]
-        z1 = tiles1[tile]
-        z2 = tiles2[tile]
-        c0 = planes[0, 0]
-        c1 = planes[0, 1]
-        radius = planes[0, 2]
-        for n in range(z1.size):
-            z_left = (1.0 - left) * z1[n] + left * z2[n]
-            z_right = (1.0 - right) * z1[n] + right * z2[n]
-            lo = z_right if z_right < z_left else z_left
-            hi = z_right if z_right > z_left else z_left
-            slope, shift = relu_line(lo, hi)
-            c0[n] = slope * z_left + shift
-            c1[n] = slope * z_right + shift
-            radius[n] = shift
-        for layer in range(1, depth):
-            n_in, n_out = layers[layer, 0], layers[layer, 1]
-            x = planes[(layer + 1) % 2]
-            y = planes[layer % 2]
-            weights = layers[layer, 2]
-            biases = layers[layer, 3]
-            degree = layer + 1
-            for k in range(degree + 1):
-                out = y[k]
-                for j in range(n_out):
-                    b = starts[k, biases + j] + ends[k, biases + j]
-                    for n in range(TILE):
-                        out[j * TILE + n] = b
-                if k < degree:
-                    w = starts[k, weights : weights + n_in * n_out]
-                    add_products(out, x[k], w, n_out, 1, n_in, n_out, False)
-                if k > 0:
-                    w = ends[k, weights : weights + n_in * n_out]
-                    add_products(out, x[k - 1], w, n_out, 1, n_in, n_out, False)
-            out = y[degree + 1]
-            for n in range(n_out * TILE):
-                out[n] = 0.0
-            if layer == depth - 1:
-                w = differences[label]
-                add_products(out, x[degree], w, n_out, 1, n_in, n_out, True)
-                continue
-            w = sizes[weights : weights + n_in * n_out]
-            add_products(out, x[degree], w, n_out, 1, n_in, n_out, True)
-            for n in range(n_out * TILE):
-                lo = y[0, n]
-                hi = y[0, n]
-                for k in range(1, degree + 1):
-                    lo = y[k, n] if y[k, n] < lo else lo
-                    hi = y[k, n] if y[k, n] > hi else hi
-                slope, shift = relu_line(lo - out[n], hi + out[n])
-                for k in range(degree + 1):
-                    y[k, n] = slope * y[k, n] + shift
-                out[n] = slope * out[n] + shift
-        y = planes[(depth - 1) % 2]
-        radius = y[depth + 1]
-        for n in range(TILE):
-            lines[2, n] = -math.inf
-        for k in range(depth + 1):
-            v = y[k]
-            subtract_label(v, classes, label)
-            for n in range(classes * TILE):
-                v[n] += radius[n]
-            raise_margin(v, classes, label, lines[2])
-            coefficients[k] += tile_cross_entropy(v, classes, counts[tile], lines[0], lines[1])
-        for n in range(counts[tile]):
-            unsure += 0.0 if lines[2, n] < -margin else 1.0
-    for k in range(depth + 1):
-        coefficients[k] /= samples
-    return unsure / samples
