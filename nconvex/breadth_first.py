@@ -30,7 +30,7 @@ from nconvex.definitions import (
 )
 from nconvex.dss import Search, accepted
 from nconvex.landscape import Landscape
-from nconvex.string import String, joined, peak_between, string_through
+from nconvex.string import String, bracketed, joined, peak_between, string_through
 
 #: Each level is this part of the one above it; with 0.25 or 0.8 about as many pairs connect.
 LOWERING = 0.5
@@ -120,7 +120,7 @@ def connect_breadth_first(
             string = joined(strings)
             beads = list(string.beads)
             if level == L0 or not string.connected:
-                return finished(replace(string, L0=level))
+                return bracketed(landscape, finished(replace(string, L0=level)))
             level_number += 1
     except KeyboardInterrupt:
         string = string_through(landscape, beads, L0)

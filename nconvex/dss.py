@@ -35,7 +35,7 @@ from nconvex.definitions import (
     require_theta,
 )
 from nconvex.landscape import Landscape
-from nconvex.string import String, peak_between
+from nconvex.string import String, bracketed, peak_between
 
 #: Where step 3 may start from on a segment.
 INSERTIONS = ("peak", "midpoint")
@@ -89,7 +89,7 @@ def connect(
     search = Search(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
     try:
         search.explore(theta1, theta2, "")
-        return search.string(theta1, theta2)
+        return bracketed(landscape, search.string(theta1, theta2))
     except KeyboardInterrupt:
         raise Interrupted(search.string(theta1, theta2)) from None
 

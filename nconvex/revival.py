@@ -43,7 +43,7 @@ from nconvex.definitions import (
 )
 from nconvex.dss import Search, accepted
 from nconvex.landscape import Landscape, Reviving
-from nconvex.string import String, joined, string_through
+from nconvex.string import String, bracketed, joined, string_through
 
 #: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 500 to 2,000 steps are about
 #: equally good; with 10,000 the search costs five times as much and connects no more.
@@ -119,9 +119,9 @@ def connect_reviving(
             graph.begin_round(landscape, _longer(rmsprop, min(2**round_, PATIENCE)))
             graph.revive_ends(landscape, round_)
             graph.try_pairs()
+        return bracketed(landscape, graph.string())
     except KeyboardInterrupt:
         raise Interrupted(graph.string(interrupted=True)) from None
-    return graph.string()
 
 
 def _longer(settings: RMSProp, times: int) -> RMSProp:

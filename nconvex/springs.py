@@ -32,7 +32,7 @@ from nconvex.definitions import (
 )
 from nconvex.dss import Search, accepted
 from nconvex.landscape import Differentiable, Landscape, descent_status
-from nconvex.string import String
+from nconvex.string import String, bracketed
 
 #: ζ and κ, in units of L₀. On 1-4-4-1 networks stronger springs make paths shorter and keep more
 #: beads from getting below L₀: with ζ = 1 half as many pairs connect at 1e-4, with 10 hardly any.
@@ -89,7 +89,7 @@ def connect_with_springs(
     search.held_by(zeta * L0, kappa * L0, rmsprop)
     try:
         search.explore(theta1, theta2, "")
-        return search.string(theta1, theta2)
+        return bracketed(landscape, search.string(theta1, theta2))
     except KeyboardInterrupt:
         raise Interrupted(search.string(theta1, theta2)) from None
 

@@ -406,7 +406,7 @@ def string_through(
         ConnectionStatus.CONNECTED if peak.upper <= L0 else ConnectionStatus.PATH_ABOVE_L0
         for peak in peaks
     ]
-    return String(
+    string = String(
         beads=beads,
         losses=np.array([landscape.loss(theta) for theta in beads]),
         segment_lower=np.array([peak.lower for peak in peaks]),
@@ -421,6 +421,27 @@ def string_through(
         certified=all(peak.certified for peak in peaks),
         sampler=sampler,
     )
+    return bracketed(landscape, string)
+
+
+def bracketed(landscape: Landscape, string: String) -> String:
+    """Bring the two bounds of equation (4)'s maximum together, where the string is connected.
+
+    That a segment stays below L₀ is often proven by bounds far above its maximum. The segment with
+    the highest bound is bracketed anew, until it is one that was.
+    """
+    if not (string.connected and string.certified and certifies(landscape)):
+        return string
+    lower, upper = string.segment_lower.copy(), string.segment_upper.copy()
+    t_star = string.segment_t_star.copy()
+    bracketed: set[int] = set()
+    while (k := int(np.argmax(upper))) not in bracketed:
+        bracketed.add(k)
+        peak = landscape.max_gamma(string.beads[k], string.beads[k + 1], -np.inf)
+        upper[k] = min(upper[k], peak.upper)
+        if peak.lower > lower[k]:
+            lower[k], t_star[k] = peak.lower, peak.t_star
+    return replace(string, segment_lower=lower, segment_upper=upper, segment_t_star=t_star)
 
 
 def joined(strings: Sequence[String]) -> String:
