@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from copy import copy
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from math import comb
 from types import ModuleType
@@ -14,14 +13,11 @@ import numpy as np
 
 from nconvex import (
     cells,
-    cells_1_4_4_1,
     certify,
     enclosure,
     kernels,
-    kernels_authors,
     parts,
     pieces,
-    pieces_1_4_4_1,
     redundancy,
     rounding,
 )
@@ -79,7 +75,7 @@ class Problem:
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
         self._kernels = _kernels_for(model)
-        self._by_pieces = self._kernels in (pieces, pieces_1_4_4_1)
+        self._by_pieces = self._kernels is pieces
         self._layers = model.layers
         self._n_parameters = model.n_parameters
         self._loss = parts.LOSSES[loss]
@@ -333,8 +329,7 @@ class Segment:
         self._ends = theta1, theta2
         self._by_cells = problem._by_pieces and problem.loss_name == "mse"
         if self._by_cells:
-            own = problem._kernels is pieces_1_4_4_1
-            self._bracket = cells_1_4_4_1.bracket if own else cells.bracket
+            self._bracket = cells.bracket
             self.rounding, blur = rounding.bound_cells(problem._layers, theta1, theta2, *scales)
             tree, children, begun = problem._tree
             settings: tuple[Any, ...] = (blur,)
@@ -442,12 +437,6 @@ def _checked(
 
 def _kernels_for(model: MLP) -> ModuleType:
     """Choose a network's kernels."""
-    for networks_own, network in (
-        (pieces_1_4_4_1, MLP((1, 4, 4, 1))),
-        (kernels_authors, MLP.of_the_authors()),
-    ):
-        if model == replace(network, initialisation=model.initialisation):
-            return networks_own
     lines = model.activation == "relu" and model.output_activation == "identity"
     return pieces if lines and model.sizes[0] == 1 else kernels
 
