@@ -28,7 +28,7 @@ from nconvex.definitions import (
 )
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
-from nconvex.problem import Problem
+from nconvex.network import NetworkLandscape
 from nconvex.vectors import aligned
 
 METRICS = ("loss", "error")
@@ -47,7 +47,7 @@ DENSE = 0.35
 FLOAT32_ROUNDING = 1e-6
 
 
-class Classification(Problem):
+class Classification(NetworkLandscape):
     """Model + softmax cross-entropy + labelled data, as a landscape for `train` and `connect`.
 
     L(X, θ) = 1/N Σₙ -log softmax(f(xₙ; θ))[labelₙ] on the test set, or with metric="error" the
@@ -106,8 +106,7 @@ class Classification(Problem):
         self._descending = _blocked(model)
         self._largest = np.abs(self.X_test).max(axis=0).astype(np.float64)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
-        self._memory: OrderedDict[bytes, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._memory = _Memory()
 
     def loss(self, theta: np.ndarray) -> float:
         """The metric on the test set, for θ (P,)."""
@@ -221,10 +220,9 @@ class Classification(Problem):
     def first_layer(self, theta: np.ndarray) -> np.ndarray:
         """The first layer's pre-activations on the test set, in tiles; remembered."""
         key = theta.tobytes()
-        with self._lock:
-            if key in self._memory:
-                self._memory.move_to_end(key)
-                return self._memory[key]
+        known = self._memory.get(key)
+        if known is not None:
+            return known
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         # What a descent found is float32, and takes half the time to read.
@@ -233,10 +231,7 @@ class Classification(Problem):
         weights[:] = W
         tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
         wide.first_layer(weights, b, *self._questions, self._members, aligned(16, b.size), tiles)
-        with self._lock:
-            self._memory[key] = tiles
-            while len(self._memory) > REMEMBERED:
-                self._memory.popitem(last=False)
+        self._memory.keep(key, tiles)
         return tiles
 
     def _gammas(
@@ -330,6 +325,33 @@ class Classification(Problem):
             else:
                 transposed = w[weights : weights + n_in * n_out].reshape(n_out, n_in)
                 yield (transposed.T, w[biases : biases + n_out]), (W, b)
+
+
+class _Memory:
+    """The `REMEMBERED` first layers used last, by their θ; empty again in a copy."""
+
+    def __init__(self) -> None:
+        self._tiles: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        with self._lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+            return self._tiles.get(key)
+
+    def keep(self, key: bytes, tiles: np.ndarray) -> None:
+        with self._lock:
+            self._tiles[key] = tiles
+            while len(self._tiles) > REMEMBERED:
+                self._tiles.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._tiles.clear()
 
 
 class ClassifierEnclosure:

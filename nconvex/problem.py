@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-from copy import copy
 from functools import cached_property, lru_cache
 from math import comb
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from nconvex import (
-    cells,
-    certify,
-    enclosure,
-    kernels,
-    parts,
-    pieces,
-    redundancy,
-    rounding,
-)
+from nconvex import cells, certify, enclosure, engines, parts, rounding
 from nconvex.curve import interpolate
 from nconvex.definitions import Descent, NconvexError, Peak, RMSProp, require_theta
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
+from nconvex.network import NetworkLandscape
 from nconvex.vectors import aligned
 
 #: The descent aims this much lower, relative to its target: it orders its sums differently than
 #: `loss` does, which has the last word and grants no tolerance.
 ROUNDING = 1e-12
 
-#: Multiply-adds after which a kernel returns to Python, so that Ctrl-C is heard within seconds. A
-#: QUAD descent stays far below and is one call.
-WORK_BETWEEN_SIGNALS = 2e9
+#: Points of a line whose networks are made at once.
+POINTS = 4096
 
 
-class Problem:
+class Problem(NetworkLandscape):
     """Model + loss + data, as a landscape for `train` and `connect`.
 
     L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `parts.LOSSES`. Gradients are the
@@ -52,9 +40,12 @@ class Problem:
         X_test: (M, d_in) test inputs.
         y_test: (M, d_out) test targets.
         rmsprop: Settings of the descents.
+        engine: What computes: "textbook" (plain NumPy), "samples", "regions"; by default the
+            fastest that can. See `engines`.
 
     Raises:
-        NconvexError: Data have other shapes or are not finite, or the loss is unknown.
+        NconvexError: Data have other shapes or are not finite, the loss or the engine is unknown,
+            or the engine cannot run the network.
     """
 
     def __init__(
@@ -66,6 +57,7 @@ class Problem:
         X_test: np.ndarray,
         y_test: np.ndarray,
         rmsprop: RMSProp | None = None,
+        engine: str | None = None,
     ):
         if loss not in parts.LOSSES:
             raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(parts.LOSSES)}")
@@ -74,39 +66,23 @@ class Problem:
         self.rmsprop = RMSProp() if rmsprop is None else rmsprop
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
-        self._kernels = _kernels_for(model)
-        self._by_pieces = self._kernels is pieces
+        self.engine = engines.make(engine, model, loss, self.X, self.y, self.X_test, self.y_test)
+        self._by_pieces = engines.is_piecewise_linear(model)
         self._layers = model.layers
         self._n_parameters = model.n_parameters
         self._loss = parts.LOSSES[loss]
-        self._train = self._laid_out(self.X, self.y)
-        self._test = self._laid_out(self.X_test, self.y_test)
-        self._sums: tuple[np.ndarray, ...] = ()
-        if self._by_pieces:
-            X, Y = self._train[:2]
-            squared = loss == "mse"
-            self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
         self._largest = np.abs(self.X_test).max(axis=0), np.abs(self.y_test).max(axis=0)
         # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
-        self._sorted_test = self._test[:2] if self._by_pieces else _sorted(self.X_test, self.y_test)
-
-    def initial(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a start θ, (P,); see `MLP`."""
-        return self.model.initial(rng)
+        self._sorted_test = engines.sorted_by_x(self.X_test, self.y_test)
 
     def loss(self, theta: np.ndarray) -> float:
         """L(X_test, θ) for θ (P,)."""
         theta = require_theta("theta", theta, self._n_parameters)
-        return float(self._losses(theta[None])[0])
+        return float(self.engine.losses(theta[None])[0])
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
-        theta = require_theta("theta", theta, self._n_parameters)
-        gradient = np.empty(theta.size)
-        loss = self._kernels.loss_and_gradient(
-            theta, self._layers, self._loss, *self._train, *self._work(), gradient
-        )
-        return float(loss), gradient
+        return self.engine.loss_and_gradient(require_theta("theta", theta, self._n_parameters))
 
     def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the gradient of the training set's loss, (P,); `rng` is not needed."""
@@ -118,46 +94,19 @@ class Problem:
         Raises:
             NconvexError: theta is of another size or not finite.
         """
-        settings = self.rmsprop
-        theta = require_theta("theta", theta, self._n_parameters).copy()
-        mean_square, gradient = np.zeros(theta.size), np.empty(theta.size)
-        work = self._work()
-        chunk = self._calls(3 * len(self.X) * settings.check_every) * settings.check_every
-        step = 0
-        while True:
-            last_step = min(step + chunk, settings.budget)
-            step, loss = self._kernels.rmsprop(
-                theta,
-                mean_square,
-                self._layers,
-                self._loss,
-                *self._train,
-                *self._sums,
-                *self._test,
-                target * (1.0 - ROUNDING),
-                settings.learning_rate,
-                settings.shrink,
-                settings.decay,
-                settings.epsilon,
-                settings.check_every,
-                step,
-                last_step,
-                *work,
-                gradient,
-            )
-            if step < last_step or step == settings.budget or loss <= target:
-                loss = float(self._losses(theta[None])[0])
-                return Descent(theta, loss, int(step), descent_status(loss, target))
+        theta = require_theta("theta", theta, self._n_parameters)
+        theta, steps = self.engine.descend(theta, target * (1.0 - ROUNDING), self.rmsprop)
+        loss = float(self.engine.losses(theta[None])[0])
+        return Descent(theta, loss, steps, descent_status(loss, target))
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
         theta1 = require_theta("theta1", theta1, self._n_parameters)
         theta2 = require_theta("theta2", theta2, self._n_parameters)
         t = np.asarray(t, dtype=np.float64)
-        chunk = self._calls(len(self.X_test))
-        parts = [t[start : start + chunk] for start in range(0, t.size, chunk)]
+        parts = [t[start : start + POINTS] for start in range(0, t.size, POINTS)]
         return np.concatenate(
-            [self._losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
+            [self.engine.losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
         )
 
     def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
@@ -171,59 +120,6 @@ class Problem:
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket max γ on the test set, with proof, to a relative gap."""
         return certify.maximum(Segment(self, theta1, theta2), gap=gap)
-
-    def revive(self, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return θ with units that are not needed folded away, and with them drawn anew.
-
-        See `redundancy.revive`; "not needed" is judged on the test set, whose loss must not
-        change, and kinks are placed on the training set. A network without a hidden layer, which
-        has no such units, stays as it is.
-
-        Raises:
-            NconvexError: theta is of another size or not finite.
-        """
-        theta = require_theta("theta", theta, self._n_parameters)
-        if len(self.model.sizes) < 3:
-            return theta.copy(), theta.copy()
-        return redundancy.revive(self.model, theta, self.loss, self.X_test, self.X, rng)
-
-    def with_descents(self, rmsprop: RMSProp) -> Problem:
-        """Return the same landscape with other settings of its descents."""
-        other = copy(self)
-        other.rmsprop = rmsprop
-        return other
-
-    def describe(self) -> dict[str, np.ndarray]:
-        """Everything that is needed to recompute losses without this package, as arrays."""
-        return {
-            "sizes": np.array(self.model.sizes, dtype=np.int64),
-            "activation": np.array(self.model.activation),
-            "output_activation": np.array(self.model.output_activation),
-            "biases": np.array(self.model.biases),
-            "loss": np.array(self.loss_name),
-            "X_test": self.X_test,
-            "y_test": self.y_test,
-            "theta_layout": np.array(
-                "each row of beads is one theta: layer by layer, first the weights W (m, n) in "
-                "row-major order, one row an input unit, then the biases b (n); a @ W + b"
-            ),
-        }
-
-    def _calls(self, passes: int) -> int:
-        """How many times `passes` samples may go through the network between two signals."""
-        return max(1, int(WORK_BETWEEN_SIGNALS / (float(passes) * self._n_parameters)))
-
-    def _losses(self, thetas: np.ndarray) -> np.ndarray:
-        losses = np.empty(len(thetas))
-        self._kernels.mean_losses(
-            np.ascontiguousarray(thetas),
-            self._layers,
-            self._loss,
-            *self._test,
-            *self._work(),
-            losses,
-        )
-        return losses
 
     @cached_property
     def _tree(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -240,28 +136,6 @@ class Problem:
             begun = np.concatenate([whole, halves[halves > 0], halves[halves > 0] + 1])
         return tree, children, begun
 
-    def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return samples as the kernels need them."""
-        if not self._by_pieces:
-            return _units_major(X), _units_major(y)
-        X, Y = _sorted(X, y)
-        return X, Y, pieces.ranked(X[0])
-
-    def _work(self) -> tuple[np.ndarray, ...]:
-        """Return the kernels' workspaces. Each thread has its own."""
-        sizes = self.model.sizes
-        kind = (self._by_pieces, sizes)
-        if kind not in _workspaces.by_kind:
-            _workspaces.by_kind[kind] = (
-                pieces.workspace(sizes)
-                if self._by_pieces
-                else (
-                    aligned(sum(sizes), kernels.TILE),
-                    aligned(2, max(sizes), kernels.TILE),
-                )
-            )
-        return _workspaces.by_kind[kind]
-
     @property
     def _coefficients(self) -> int:
         """How many the polynomial in t has that bounds the loss."""
@@ -273,7 +147,7 @@ class Problem:
         sizes = self.model.sizes
         tile = cells.TILE if by_cells else enclosure.TILE
         kind = (by_cells, tile, enclosure.ROOM, self.loss_name, self._n_parameters, sizes)
-        if kind not in _workspaces.by_kind:
+        if kind not in engines._workspaces.by_kind:
             if by_cells:
                 rows = cells.FIRST + 3 + sum((2 * layer + 3) * n for layer, n in enumerate(sizes))
             else:
@@ -282,7 +156,7 @@ class Problem:
                 if 8 * rows * tile > enclosure.ROOM:
                     tile = enclosure.SHORT_TILE
             widest = max(sizes)
-            _workspaces.by_kind[kind] = (
+            engines._workspaces.by_kind[kind] = (
                 aligned(rows, tile),
                 np.empty(2 * widest + 4),
                 np.empty(2 * widest + 4, dtype=np.int64),
@@ -293,7 +167,7 @@ class Problem:
                 np.empty(self._n_parameters),
                 np.empty(self._n_parameters),
             )
-        return _workspaces.by_kind[kind]
+        return engines._workspaces.by_kind[kind]
 
 
 class Segment:
@@ -387,14 +261,6 @@ class Segment:
         return Peak(t_star, height - self.rounding, upper, certified=True)
 
 
-class _Workspaces(threading.local):
-    def __init__(self) -> None:
-        self.by_kind: dict[tuple[Any, ...], tuple[np.ndarray, ...]] = {}
-
-
-_workspaces = _Workspaces()
-
-
 @lru_cache
 def _shares(degree: int) -> np.ndarray:
     """(d+1, d+1), what a product of two Bernstein coefficients weighs in that of degree 2d."""
@@ -433,21 +299,3 @@ def _checked(
             f"X{suffix} has {len(arrays[0])} samples but y{suffix} has {len(arrays[1])}"
         )
     return arrays[0], arrays[1]
-
-
-def _kernels_for(model: MLP) -> ModuleType:
-    """Choose a network's kernels."""
-    lines = model.activation == "relu" and model.output_activation == "identity"
-    return pieces if lines and model.sizes[0] == 1 else kernels
-
-
-def _sorted(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(X[:, 0], kind="stable")
-    return _units_major(X[order]), _units_major(y[order])
-
-
-def _units_major(samples: np.ndarray) -> np.ndarray:
-    """Lay out (N, d) as (d, N), each row contiguous."""
-    rows = aligned(samples.shape[1], samples.shape[0])
-    rows[:] = samples.T
-    return rows
