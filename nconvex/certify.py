@@ -90,7 +90,7 @@ class Segment:
         data: ProofData,
         theta1: np.ndarray,
         theta2: np.ndarray,
-        first: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+        first: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         layers, samples = data.layers, data.samples
         widest = int(layers[:, :2].max())
@@ -114,7 +114,8 @@ class Segment:
         self._resolution = 2.0 / samples if counts_errors else centred.RESOLUTION * self.rounding
         self._shortest = SHORTEST_OF_ERRORS if counts_errors else SHORTEST
         self._arguments = (
-            *(theta1, theta2, layers, data.loss, data.inputs, *first),
+            *(theta1, theta2, layers, data.loss, data.inputs),
+            *((None, None) if first is None else first),
             *(data.targets, data.labels, data.counts, samples),
         )
         self._state = np.array([0.0, 0.0, -np.inf])
@@ -171,8 +172,10 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
     Raises:
         NconvexError: gap is not a positive number.
     """
-    if isinstance(gap, bool | str) or not 0.0 < gap < np.inf:
-        raise NconvexError(f"gap must be a positive finite number, not {gap!r}; e.g. gap=1e-3")
+    if isinstance(gap, bool | str) or not gap > 0.0 or (L0 == -math.inf and gap == math.inf):
+        raise NconvexError(
+            f"gap must be positive, and finite where no L0 is given, not {gap!r}; e.g. gap=1e-3"
+        )
     step = segment.splits_between_signals
     for _ in range(0, MOST_SPLITS, step):
         if segment.tighten(float(L0), gap, step):

@@ -22,14 +22,13 @@ from nconvex.definitions import (
     Descent,
     DescentStatus,
     NconvexError,
-    Peak,
     RMSProp,
     require_integer,
     require_theta,
 )
 from nconvex.landscape import descent_status
 from nconvex.model import MLP
-from nconvex.problem import Problem
+from nconvex.network import NetworkLandscape
 from nconvex.vectors import aligned
 
 METRICS = ("loss", "error")
@@ -48,7 +47,7 @@ DENSE = 0.35
 FLOAT32_ROUNDING = 1e-6
 
 
-class Classification(Problem):
+class Classification(NetworkLandscape):
     """Model + softmax cross-entropy + labelled data, as a landscape for `train` and `connect`.
 
     L(X, θ) = 1/N Σₙ -log softmax(f(xₙ; θ))[labelₙ] on the test set, or with metric="error" the
@@ -106,8 +105,7 @@ class Classification(Problem):
         self._looks = (*looks, self.labels_test)
         self._descending = _blocked(model)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
-        self._memory: OrderedDict[bytes, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._memory = _Memory()
 
     def loss(self, theta: np.ndarray) -> float:
         """The metric on the test set, for θ (P,)."""
@@ -201,24 +199,12 @@ class Classification(Problem):
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set, the metric at each t (T,)."""
-        losses, wrong = self._gammas(theta1, theta2, np.asarray(t, dtype=np.float64), 0.0)
+        losses, wrong = self._gammas(theta1, theta2, np.asarray(t, dtype=np.float64))
         return losses if self.metric == "loss" else wrong
 
-    def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
-        """Bracket the metric's maximum on the segment, with proof, and settle whether it is ≤ L₀.
-
-        Raises:
-            NconvexError: An end is of another size or not finite.
-        """
-        return certify.maximum(self._segment(theta1, theta2), L0)
-
-    def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
-        """Bracket the metric's maximum on the segment, with proof, to a relative gap."""
-        return certify.maximum(self._segment(theta1, theta2), gap=gap)
-
     @cached_property
-    def _proven(self) -> certify.ProofData:
-        """The network and its test set, as the proof needs them."""
+    def proof_data(self) -> certify.ProofData:
+        """The network and its test set, as `certify` needs them."""
         return certify.ProofData(
             self._layers,
             parts.ERROR if self.metric == "error" else parts.CROSS_ENTROPY,
@@ -227,19 +213,17 @@ class Classification(Problem):
             labels=self._tile_labels,
         )
 
-    def _segment(self, theta1: np.ndarray, theta2: np.ndarray) -> certify.Segment:
-        theta1 = require_theta("theta1", theta1, self._n_parameters)
-        theta2 = require_theta("theta2", theta2, self._n_parameters)
-        first = self.first_layer(theta1), self.first_layer(theta2)
-        return certify.Segment(self._proven, theta1, theta2, first)
+    def _first_layers(
+        self, theta1: np.ndarray, theta2: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.first_layer(theta1), self.first_layer(theta2)
 
     def first_layer(self, theta: np.ndarray) -> np.ndarray:
         """The first layer's pre-activations on the test set, in tiles; remembered."""
         key = theta.tobytes()
-        with self._lock:
-            if key in self._memory:
-                self._memory.move_to_end(key)
-                return self._memory[key]
+        known = self._memory.get(key)
+        if known is not None:
+            return known
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         # What a descent found is float32, and takes half the time to read.
@@ -248,14 +232,11 @@ class Classification(Problem):
         weights[:] = W
         tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
         wide.first_layer(weights, b, *self._questions, self._members, aligned(16, b.size), tiles)
-        with self._lock:
-            self._memory[key] = tiles
-            while len(self._memory) > REMEMBERED:
-                self._memory.popitem(last=False)
+        self._memory.keep(key, tiles)
         return tiles
 
     def _gammas(
-        self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray, margin: float
+        self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         theta1 = require_theta("theta1", theta1, self._n_parameters)
         theta2 = require_theta("theta2", theta2, self._n_parameters)
@@ -274,7 +255,6 @@ class Classification(Problem):
                 self._layers,
                 self._tile_labels,
                 self._counts,
-                margin,
                 len(self.X_test),
                 aligned(self._n_parameters),
                 aligned(2, max(self.model.sizes[1:]) * wide.TILE),
@@ -345,6 +325,33 @@ class Classification(Problem):
             else:
                 transposed = w[weights : weights + n_in * n_out].reshape(n_out, n_in)
                 yield (transposed.T, w[biases : biases + n_out]), (W, b)
+
+
+class _Memory:
+    """The `REMEMBERED` first layers used last, by their θ; empty again in a copy."""
+
+    def __init__(self) -> None:
+        self._tiles: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        with self._lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+            return self._tiles.get(key)
+
+    def keep(self, key: bytes, tiles: np.ndarray) -> None:
+        with self._lock:
+            self._tiles[key] = tiles
+            while len(self._tiles) > REMEMBERED:
+                self._tiles.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._tiles.clear()
 
 
 def _checked(

@@ -39,7 +39,7 @@ from nconvex.definitions import (
 from nconvex.dss import MAX_DEPTH
 from nconvex.experiment import run_pair
 from nconvex.files import write_arrays, write_whole
-from nconvex.problem import Problem
+from nconvex.network import NetworkLandscape
 from nconvex.samplers import SAMPLERS
 from nconvex.string import String
 from nconvex.tightening import tighten
@@ -64,7 +64,7 @@ class Experiment:
         data: One line that names the data, where there is a choice.
     """
 
-    problem: Problem
+    problem: NetworkLandscape
     title: str
     settings: dict[str, Any]
     draw: Callable[[String], Figure]

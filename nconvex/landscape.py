@@ -7,6 +7,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
+from nconvex import textbook
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     Descent,
@@ -136,19 +137,10 @@ class FunctionLandscape:
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run RMSProp until f ≤ target; see `RMSProp` for the formula. `rng` is not needed."""
-        settings = self.rmsprop
         theta = require_theta("theta", theta).copy()
-        mean_square = np.zeros_like(theta)
-        loss = self.loss(theta)
-        step = 0
-        while loss > target and np.isfinite(loss) and step < settings.budget:
-            g = self.gradient(theta, rng)
-            rate = settings.learning_rate * settings.shrink**step
-            mean_square = settings.decay * mean_square + (1.0 - settings.decay) * g * g
-            theta -= rate * g / (np.sqrt(mean_square) + settings.epsilon)
-            step += 1
-            if step % settings.check_every == 0 or step == settings.budget:
-                loss = self.loss(theta)
+        theta, loss, step = textbook.descend(
+            theta, lambda x: self.gradient(x, rng), self.loss, target, self.rmsprop
+        )
         return Descent(theta, loss, step, descent_status(loss, target))
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -69,6 +69,7 @@ from nconvex.definitions import (
 from nconvex.dss import INSERTIONS, MAX_DEPTH
 from nconvex.files import write_whole
 from nconvex.model import MLP
+from nconvex.network import NetworkLandscape
 from nconvex.parts import LOSSES
 from nconvex.problem import Problem
 from nconvex.samplers import SAMPLERS
@@ -211,7 +212,7 @@ class Setting:
             return self.L0 * math.sqrt(math.pi / 2.0)
         return math.nan if self.task == "mnist" else math.sqrt(2.0 * self.L0)
 
-    def problem(self, seed: Seed, for_beads: bool = False) -> Problem:
+    def problem(self, seed: Seed, for_beads: bool = False) -> NetworkLandscape:
         """Make the landscape, with the ends' descents or the beads'."""
         rmsprop = self.bead_rmsprop if for_beads and self.bead_rmsprop else self.rmsprop
         if self.task == "mnist":
@@ -526,7 +527,7 @@ def run(
         sum(training.steps for training in trainings),
         math.nan if string is None else float(string.gradient_evaluations),
         math.nan if string is None else float(len(string.failures)),
-        math.nan if string is None or what.task == "mnist" else _steepest(problem, string),
+        _steepest(problem, string) if string and isinstance(problem, Problem) else math.nan,
     )
     return record, string.beads if keep and string is not None else None
 
@@ -713,7 +714,7 @@ def _steepest(problem: Problem, string: String) -> float:
 
 
 def _trained(
-    what: Setting, problem: Problem, seed: tuple[int, ...], alive: Callable[..., None]
+    what: Setting, problem: NetworkLandscape, seed: tuple[int, ...], alive: Callable[..., None]
 ) -> Training:
     """Train an end, or remember it: settings that differ in the search alone share their ends.
 
@@ -742,7 +743,7 @@ class _Starts:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: NetworkLandscape,
         end: tuple[Setting, tuple[int, ...]],
         alive: Callable[..., None],
     ):
@@ -778,7 +779,7 @@ _failed: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {
 
 
 @lru_cache(maxsize=4)
-def _mnist(hidden: tuple[int, ...], metric: str, rmsprop: RMSProp) -> Problem:
+def _mnist(hidden: tuple[int, ...], metric: str, rmsprop: RMSProp) -> NetworkLandscape:
     """One landscape serves all pairs: the data are the same."""
     return mnist.problem(
         "subset", MLP((digits.SIDE**2, *hidden, digits.CLASSES)), metric, rmsprop=rmsprop

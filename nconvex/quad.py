@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nconvex import cli
 from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
+from nconvex.engines import ENGINES
 from nconvex.model import MLP
 from nconvex.parts import LOSSES
 from nconvex.problem import Problem
@@ -36,6 +37,7 @@ def problem(
     loss: str = "mse",
     samples: int = SAMPLES,
     rmsprop: RMSProp | None = None,
+    engine: str | None = None,
 ) -> Problem:
     """Make the QUAD landscape; `nc.run_pair(problem(seed), L0=1e-3, seed=seed)` is the command.
 
@@ -46,12 +48,13 @@ def problem(
         loss: "mse", "mae", "huber" or "log-cosh".
         samples: Points in each of the training and the test set.
         rmsprop: Settings of the descents.
+        engine: "textbook" for plain NumPy; see `Problem`.
 
     Raises:
         NconvexError: A value is out of its range.
     """
     model = MLP((1, *HIDDEN, 1)) if model is None else model
-    return Problem(model, loss, *polynomial(task, samples, child(seed, 0)), rmsprop)
+    return Problem(model, loss, *polynomial(task, samples, child(seed, 0)), rmsprop, engine)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,6 +116,12 @@ def _parser() -> cli.Parser:
         help="points in the training set, and as many in the test set, which alone decides "
         f"(default {SAMPLES}; e.g. --samples 10000)",
     )
+    network.add_argument(
+        "--engine",
+        choices=tuple(ENGINES),
+        help="what computes losses and descents: textbook is plain NumPy, slow and to be read; "
+        "samples and regions are compiled (default: the fastest; e.g. --engine textbook)",
+    )
     return parser
 
 
@@ -124,7 +133,13 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
         MLP.of_the_authors(sizes) if args.authors_network else MLP(sizes, args.activation or "relu")
     )
     landscape = problem(
-        args.seed, args.task, model, args.loss, args.samples, RMSProp(budget=args.budget)
+        args.seed,
+        args.task,
+        model,
+        args.loss,
+        args.samples,
+        RMSProp(budget=args.budget),
+        args.engine,
     )
 
     def draw(string: String) -> Figure:

@@ -46,7 +46,7 @@ from nconvex.definitions import (
 )
 from nconvex.dss import accepted
 from nconvex.landscape import Differentiable, Landscape
-from nconvex.problem import Problem
+from nconvex.network import NetworkLandscape
 from nconvex.string import String, peak_between, string_through
 
 #: Gradient evaluations that a rival may take by default.
@@ -110,7 +110,7 @@ def align(
         NconvexError: The landscape is no `Problem`, or as for `straight_line`.
         EndpointAboveL0: An end's loss exceeds L₀.
     """
-    if not isinstance(landscape, Problem):
+    if not isinstance(landscape, NetworkLandscape):
         raise NconvexError("only networks have units that can be aligned; pass a Problem")
     theta1, theta2, seed = _accepted(landscape, theta1, theta2, L0, seed)
     end = aligned(landscape.model, theta1, theta2)

@@ -680,13 +680,10 @@ def subtract_label(v, classes, label):
 
 @careful_kernel
 def gammas(
-    t, theta1, theta2, tiles1, tiles2, layers, labels, counts, margin, samples,
+    t, theta1, theta2, tiles1, tiles2, layers, labels, counts, samples,
     theta, planes, lines, losses, wrong,
 ):  # fmt: skip
-    """losses[q] = mean cross-entropy at Θ(t_q), wrong[q] = the share with a margin too small.
-
-    The margin is the label's logit less the highest of the others; wrong is where it is at most
-    ``margin``, which is 0 but for bounds.
+    """losses[q] = mean cross-entropy at Θ(t_q), wrong[q] = the share of errors, ties among them.
 
     ``tiles1, tiles2`` (T, h TILE) first layers; ``labels, counts`` (T,); ``theta`` (P,), ``planes``
     (2, widest TILE) and ``lines`` (3, TILE) are workspaces.
@@ -723,7 +720,7 @@ def gammas(
                 lines[2, n] = -math.inf
             raise_margin(v, classes, labels[tile], lines[2])
             for n in range(counts[tile]):
-                wrong[q] += 0.0 if lines[2, n] < -margin else 1.0
+                wrong[q] += 0.0 if lines[2, n] < 0.0 else 1.0
             losses[q] += tile_cross_entropy(v, classes, counts[tile], lines[0], lines[1])
     for q in range(t.size):
         losses[q] /= samples

@@ -94,12 +94,10 @@ def test_mueller_brown_is_connected_over_its_pass_and_never_below_it():
 
 
 def test_mueller_browns_gradient_is_right():
-    import reference
+    from differences import check_gradient
 
     theta = np.array([-0.3, 0.7])
-    reference.check_gradient(
-        mueller_brown.potential, mueller_brown.gradient(theta), theta, tolerance=1e-7
-    )
+    check_gradient(mueller_brown.potential, mueller_brown.gradient(theta), theta, tolerance=1e-7)
 
 
 # -- The algorithm --------------------------------------------------------------------------------

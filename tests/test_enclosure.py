@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nconvex import MLP, Problem, enclosure, parts
+from nconvex import MLP, Problem, enclosure, parts, textbook
 from nconvex.problem import Segment
 
 SHAPES = ((1, 4, 4, 1), (2, 3, 2), (1, 2, 3, 2, 1), (3, 5, 1), (2, 1), (1, 3, 2, 2, 2, 1))
@@ -87,7 +86,7 @@ def test_the_bracket_holds_on_dense_samples(
     peak = segment.peak
     t = np.linspace(left, left + width, 101)
     dense = [
-        reference.loss(problem.model, loss, (1 - s) * theta1 + s * theta2, problem.X_test,
+        textbook.mean_loss(problem.model, loss, (1 - s) * theta1 + s * theta2, problem.X_test,
                        problem.y_test)
         for s in t
     ]  # fmt: skip

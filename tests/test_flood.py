@@ -5,7 +5,7 @@ import heapq
 import mueller_brown
 import numpy as np
 import pytest
-import reference
+from differences import check_gradient
 
 import nconvex as nc
 from nconvex import flood
@@ -103,7 +103,7 @@ def test_mueller_brown():
     assert 109.3330 < fine.lower < 109.335156 < fine.upper < 109.3364
     rng = np.random.default_rng(0)
     for theta in rng.uniform(*np.transpose(mueller_brown.BOX), size=(20, 2)):
-        reference.check_gradient(
+        check_gradient(
             mueller_brown.potential, mueller_brown.gradient(theta), theta, tolerance=1e-6
         )
 

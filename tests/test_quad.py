@@ -10,10 +10,9 @@ import time
 
 import numpy as np
 import pytest
-import reference
 
 import nconvex as nc
-from nconvex import MLP, ConnectionStatus
+from nconvex import MLP, ConnectionStatus, textbook
 from nconvex.quad import main
 
 KEYS = {
@@ -119,7 +118,7 @@ def test_anyone_can_check_the_path_from_the_files_alone(tmp_path, capsys, argv):
             theta = left * (1 - t) + right * t
             highest = max(
                 highest,
-                reference.loss(
+                textbook.mean_loss(
                     model, str(arrays["loss"]), theta, arrays["X_test"], arrays["y_test"]
                 ),
             )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import reference
+from differences import check_gradient
 from test_dss import LEFT, RIGHT, bowl, ring
 
 import nconvex as nc
@@ -82,9 +82,9 @@ def test_a_curves_gradient_is_that_of_its_mean_loss():
         return np.mean([landscape.loss(theta) for theta in weights @ whole])
 
     inner = points[1:-1].ravel()
-    reference.check_gradient(mean_loss, gradient.ravel(), inner, tolerance=1e-6)
+    check_gradient(mean_loss, gradient.ravel(), inner, tolerance=1e-6)
     with pytest.raises(AssertionError):  # a planted wrong one: shifted by one bend
-        reference.check_gradient(mean_loss, np.roll(gradient, 1, 0).ravel(), inner, tolerance=1e-6)
+        check_gradient(mean_loss, np.roll(gradient, 1, 0).ravel(), inner, tolerance=1e-6)
 
 
 def test_a_nudged_gradient_is_across_the_path_but_for_the_springs():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
+from differences import check_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nconvex import MLP, Classification, DescentStatus, NconvexError, RMSProp, wide
+from nconvex import MLP, Classification, DescentStatus, NconvexError, RMSProp, textbook, wide
 from nconvex.certify import BestFirst, bound_polynomial
 from nconvex.classification import ClassifierEnclosure
 
@@ -32,7 +32,7 @@ def make(seed=0, shape=(7, 5, 3), samples=40, scale=1.0, metric="loss", inked=0.
 
 
 def logits(problem, theta, X):
-    return reference.forward(problem.model, theta, X.astype(float))[1][-1]
+    return textbook.forward(problem.model, theta, X.astype(float))[-1]
 
 
 def cross_entropy(problem, theta, X, labels):
@@ -49,17 +49,11 @@ def error(problem, theta, X, labels):
 
 def gradient(problem, theta, X, labels):
     """By the chain rule, in float64."""
-    zs, activations = reference.forward(problem.model, theta, X.astype(float))
-    e = np.exp(zs[-1] - zs[-1].max(axis=1, keepdims=True))
+    layers = textbook.forward(problem.model, theta, X.astype(float))
+    e = np.exp(layers[-1] - layers[-1].max(axis=1, keepdims=True))
     d = e / e.sum(axis=1, keepdims=True)
-    d[np.arange(len(X)), labels] -= 1.0
-    d /= len(X)
-    parts = []
-    layers = reference.unpack(problem.model, theta)
-    for index in range(len(layers) - 1, -1, -1):
-        parts += [d.sum(axis=0), (activations[index].T @ d).ravel()]
-        d = (d @ layers[index][0].T) * (zs[index - 1] > 0) if index else d
-    return np.concatenate(parts[::-1])
+    d[np.arange(len(X)), labels] -= 1
+    return textbook.backward(problem.model, theta, layers, d / len(X))
 
 
 # More units than a tile and a panel have, and more samples.
@@ -72,11 +66,9 @@ def test_loss_and_gradient_agree_with_the_reference(shape, inked):
     data = problem.X, problem.labels
     exact = gradient(problem, theta, *data)
     if shape in SHAPES:  # the chain rule itself; wide networks have a kink within any step
-        reference.check_gradient(lambda v: cross_entropy(problem, v, *data), exact, theta, 1e-7)
+        check_gradient(lambda v: cross_entropy(problem, v, *data), exact, theta, 1e-7)
         with pytest.raises(AssertionError):  # the checker can fail
-            reference.check_gradient(
-                lambda v: cross_entropy(problem, v, *data), 1.01 * exact, theta
-            )
+            check_gradient(lambda v: cross_entropy(problem, v, *data), 1.01 * exact, theta)
     loss, found = problem.loss_and_gradient(theta)
     assert loss == pytest.approx(cross_entropy(problem, theta, *data), rel=1e-5)
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)
@@ -320,7 +312,7 @@ def test_a_wrong_enclosure_is_caught(right, wrong, monkeypatch):
     assert any(violations(plain(SOURCE.replace(right, wrong)), monkeypatch))
 
 
-def test_no_index_is_out_of_bounds(tmp_path):
+def test_no_index_is_out_of_bounds():
     code = (
         "import numpy as np, test_wide as t\n"
         "for shape in (*t.SHAPES, (9, 150, 4, 3)):\n"
@@ -333,7 +325,7 @@ def test_no_index_is_out_of_bounds(tmp_path):
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=Path(__file__).parent,
-        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)},
+        env={**os.environ, "NUMBA_BOUNDSCHECK": "1"},
         capture_output=True,
         text=True,
     )
