@@ -446,7 +446,7 @@ def search(
             radius = 0.5 * nodes[here, 2]
             centre = nodes[here, 1] - radius
         # At first both ends, if only a bracket will do, and both halves.
-        pending = 4 if top == 0 and L0 == -math.inf else 2
+        pending = 4 if top == 0 and -math.inf == L0 else 2
         for k in range(pending):
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(

@@ -82,7 +82,9 @@ class Segment:
             has no inputs.
 
     Attributes:
-        rounding: What floating-point arithmetic can have added to a bound; see `rounding`.
+        sigma: What floating-point arithmetic can have added to a bound of γ; see `rounding`.
+        margin: What it can have added to a difference of two logits.
+        network: The arguments of `centred.enclose` from θ₁ to `counts`.
     """
 
     def __init__(
@@ -106,18 +108,18 @@ class Segment:
             np.empty((2, 3, widest)),
         )
         counts_errors = data.loss == ERROR
-        self.rounding = float(sigma)
-        self._exact = sigma < np.inf
-        shares = counts_errors and self._exact  # a share is exact, but for the margin
-        self._sigma = 0.0 if shares else self.rounding
-        self._margin = float(margin)
-        self._resolution = 2.0 / samples if counts_errors else centred.RESOLUTION * self.rounding
+        self.margin = float(margin)
+        self._overflows = not sigma < np.inf
+        # A share of errors is exact, but for the margin.
+        self.sigma = 0.0 if counts_errors and not self._overflows else float(sigma)
+        self._resolution = 2.0 / samples if counts_errors else centred.RESOLUTION * self.sigma
         self._shortest = SHORTEST_OF_ERRORS if counts_errors else SHORTEST
-        self._arguments = (
+        self.network = (
             *(theta1, theta2, layers, data.loss, data.inputs),
             *((None, None) if first is None else first),
-            *(data.targets, data.labels, data.counts, samples),
+            *(data.targets, data.labels, data.counts),
         )
+        self._samples = samples
         self._state = np.array([0.0, 0.0, -np.inf])
         self._nodes = np.empty((MOST_SPLITS + 2, 3))
         work = 2.0 * samples * 5.0 * float((layers[:, 0] * layers[:, 1]).sum())
@@ -125,22 +127,22 @@ class Segment:
 
     def tighten(self, L0: float, gap: float, splits: int) -> bool:
         """Halve at most `splits` intervals; tell whether all that was asked for is decided."""
-        if not self._exact:
+        if self._overflows:
             return True
-        layers, labels = self._arguments[2], self._arguments[8]
         return bool(
             centred.search(
-                *self._arguments,
+                *self.network,
+                self._samples,
                 L0,
                 gap,
-                self._sigma,
-                self._margin,
+                self.sigma,
+                self.margin,
                 self._resolution,
                 self._shortest,
                 splits,
                 self._state,
                 self._nodes,
-                *_workspaces.of(layers, labels is not None),
+                *self.workspaces(),
             )
         )
 
@@ -148,10 +150,15 @@ class Segment:
     def peak(self) -> Peak:
         """The bracket as it is."""
         count, t_star, height = self._state.tolist()
-        if not self._exact or count == 0:
+        if count == 0:  # nothing can be said, or nothing was asked yet
             return Peak(t_star, -np.inf, np.inf, certified=True)
         upper = max(height, float(self._nodes[: int(count), 0].max()))
-        return Peak(t_star, height - self._sigma, upper + self._sigma, certified=True)
+        return Peak(t_star, height - self.sigma, upper + self.sigma, certified=True)
+
+    def workspaces(self) -> tuple[np.ndarray, ...]:
+        """Return this thread's workspaces for `centred`."""
+        layers, labels = self.network[2], self.network[8]
+        return _workspaces.of(layers, labels is not None)
 
 
 def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
@@ -172,7 +179,7 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
     Raises:
         NconvexError: gap is not a positive number.
     """
-    if isinstance(gap, bool | str) or not gap > 0.0 or (L0 == -math.inf and gap == math.inf):
+    if isinstance(gap, bool | str) or not gap > 0.0 or (-math.inf == L0 and gap == math.inf):
         raise NconvexError(
             f"gap must be positive, and finite where no L0 is given, not {gap!r}; e.g. gap=1e-3"
         )

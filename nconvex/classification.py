@@ -227,7 +227,8 @@ class Classification(NetworkLandscape):
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         # What a descent found is float32, and takes half the time to read.
-        exact = (W.astype(np.float32) == W).all()
+        with np.errstate(over="ignore"):
+            exact = (W.astype(np.float32) == W).all()
         weights = aligned(*W.shape, dtype=np.float32 if exact else np.float64)
         weights[:] = W
         tiles = aligned(len(self._members), W.shape[1] * wide.TILE)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import MLP, NconvexError, Problem, certify, curve
+from nconvex import MLP, Problem, certify, curve
 from nconvex.certify import GAP
-from nconvex.problem import Segment
 
 CENTRE, HALF_WIDTH = 0.505123, 5e-5
 
@@ -43,10 +42,10 @@ def test_a_spike_between_the_points_of_a_grid_is_found():
     assert peak.lower > 0.02
     assert peak.certified
     assert problem.gamma(theta1, theta2, [peak.t_star])[0] >= peak.lower
-    segment = Segment(problem, theta1, theta2)
+    segment = problem.segment(theta1, theta2)
     found = certify.maximum(segment)
     assert found.lower <= 1.1**2 <= found.upper
-    assert found.upper - found.lower <= max(GAP * found.lower, 4.0001 * segment.rounding)
+    assert found.upper - found.lower <= max(GAP * found.lower, 4.0001 * segment.sigma)
 
 
 def test_the_sampler_is_not_fooled_by_the_spike():
@@ -69,34 +68,30 @@ def test_threshold_mode_settles_the_threshold_and_no_more(quad):
     assert top.t_star == pytest.approx(curve.maximum(problem, theta1, theta2).t_star, abs=1e-3)
     for factor in (0.5, 0.999, 1.001, 2.0):
         L0 = factor * top.upper
-        peak = certify.maximum(Segment(problem, theta1, theta2), L0, gap=np.inf)
+        peak = certify.maximum(problem.segment(theta1, theta2), L0, gap=np.inf)
         if factor > 1:
             assert peak.upper <= L0
         else:
             assert peak.lower > L0
             assert problem.gamma(theta1, theta2, [peak.t_star])[0] > L0
-    both = problem.max_gamma(theta1, theta2, 1.0001 * top.upper)
-    assert both.upper <= min(1.0001 * top.upper, both.lower * (1 + GAP))
-
-
-def test_a_mode_without_an_end_is_refused(quad):
-    for wrong in ({"gap": 0.0}, {"gap": -1.0}, {"gap": np.nan}, {"gap": np.inf}):
-        with pytest.raises(NconvexError, match="gap must be positive"):
-            certify.maximum(Segment(*quad), **wrong)
+    above = problem.max_gamma(theta1, theta2, 0.9 * top.upper)
+    assert 0.9 * top.upper < above.lower <= above.upper <= above.lower * (1 + GAP)
 
 
 def test_ctrl_c_is_heard_between_pieces_of_the_search(quad):
-    class Interrupting(Segment):
+    class Interrupting(certify.Segment):
         def tighten(self, L0, gap, splits):
             raise KeyboardInterrupt
 
+    problem, theta1, theta2 = quad
     with pytest.raises(KeyboardInterrupt):
-        certify.maximum(Interrupting(*quad))
+        certify.maximum(Interrupting(problem.proof_data, theta1, theta2))
 
 
 def test_a_search_without_end_returns_the_bracket_it_has():
     class Endless:
         splits = 0
+        splits_between_signals = 100
         peak = nc.Peak(0.5, 1.0, 2.0, certified=True)
 
         def tighten(self, L0, gap, splits):
@@ -118,12 +113,13 @@ def test_a_certified_string_stays_below_L0_everywhere(activation, loss):
     lower, upper = string.max_error_bounds
     assert lower <= upper == string.max_error
     t = np.linspace(0, 1, 1001)
-    dense = [
-        problem.gamma(a, b, t).max()
-        for a, b in zip(string.beads[:-1], string.beads[1:], strict=True)
-    ]
+    segments = list(zip(string.beads[:-1], string.beads[1:], strict=True))
+    dense = [problem.gamma(a, b, t).max() for a, b in segments]
     assert (dense <= string.segment_upper).all()
-    assert max(dense) >= lower * (1 - 1e-9)
+    highest = int(np.argmax(string.segment_lower))
+    t_star = string.segment_t_star[[highest]]
+    assert problem.gamma(*segments[highest], t_star)[0] >= lower
+    assert upper <= lower * (1 + GAP)
     assert string.connected == (upper <= L0)
 
 

@@ -1,21 +1,15 @@
 """The classifier's kernels against NumPy in float64, and its bounds against dense samples."""
 
-import itertools
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 from differences import check_gradient
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nconvex import MLP, Classification, DescentStatus, NconvexError, RMSProp, textbook, wide
-from nconvex.certify import BestFirst, bound_polynomial
-from nconvex.classification import ClassifierEnclosure
 
 SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
 
@@ -179,32 +173,6 @@ def test_first_layers_are_computed_once_and_few_are_kept(monkeypatch):
     assert problem.first_layer(theta) is not first
 
 
-@given(
-    st.integers(0, 2**32),
-    st.sampled_from(SHAPES),
-    st.sampled_from(["loss", "error"]),
-    st.sampled_from([0.1, 1.0, 3.0]),
-    st.integers(0, 5),
-)
-@settings(max_examples=150, deadline=None)
-def test_bounds_hold_on_dense_samples(seed, shape, metric, scale, level):
-    problem, theta1, theta2 = make(seed, shape, samples=25, scale=scale, metric=metric)
-    width = 2.0**-level
-    left = width * (seed % 2**level)
-    enclosure = ClassifierEnclosure(problem, theta1, theta2)
-    upper, place = enclosure.bound(left, left + width)
-    assert left <= place <= left + width
-    of = cross_entropy if metric == "loss" else error
-    for s in np.linspace(left, left + width, 51):
-        theta = (1 - s) * theta1 + s * theta2
-        truth = of(problem, theta, problem.X_test, problem.labels_test)
-        assert truth <= upper * (1 + 1e-12)
-        assert enclosure.value(s) <= truth + 1e-12
-    assert enclosure.value(left) == pytest.approx(
-        problem.gamma(theta1, theta2, [left])[0], rel=1e-6, abs=1e-6
-    )
-
-
 @pytest.mark.parametrize("metric", ["loss", "error"])
 def test_brackets_close(metric):
     for seed, shape in enumerate(SHAPES[:3]):
@@ -220,96 +188,6 @@ def test_brackets_close(metric):
         assert settled.upper <= 1.05 * peak.upper
         refuted = problem.max_gamma(theta1, theta2, 0.9 * peak.lower)
         assert refuted.lower > 0.9 * peak.lower
-
-
-def test_best_first_finds_the_maximum_of_a_known_function():
-    class Parabola:
-        resolution, shortest = 0.0, 2.0**-40
-
-        def value(self, t):
-            return 1 - (t - 0.3) ** 2
-
-        def bound(self, left, right):
-            middle = 0.5 * (left + right)
-            near = min(max(0.3, left), right)
-            return 1 - (near - 0.3) ** 2 + (right - left) ** 2, middle
-
-    search = BestFirst(Parabola())
-    while not search.tighten(np.inf, 1e-6, 3):
-        pass
-    assert search.peak.lower <= 1.0 <= search.peak.upper <= search.peak.lower * (1 + 1e-6)
-    assert search.peak.t_star == pytest.approx(0.3, abs=2e-3)
-
-
-@given(st.lists(st.floats(-10, 10), min_size=1, max_size=5))
-def test_a_polynomial_stays_below_its_bound(c):
-    from math import comb
-
-    s = np.linspace(0, 1, 101)
-    d = len(c) - 1
-    values = sum(c[k] * comb(d, k) * s**k * (1 - s) ** (d - k) for k in range(d + 1))
-    bound, place = bound_polynomial(c)
-    assert values.max() <= bound + 1e-9
-    assert bound <= max(c) + 1e-9
-    assert 0 <= place <= 1
-
-
-# -- Planted wrong enclosures ---------------------------------------------------------------------
-
-SOURCE = Path(wide.__file__).read_text(encoding="utf-8")
-
-
-def fault(name, right, wrong):
-    return pytest.param(right, wrong, id=name)
-
-
-FAULTS = [
-    fault("a unit without its radius", "radius[n] = shift", "radius[n] = 0.0 * shift"),
-    fault("the wrong line", "half = -0.5 * slope * lo", "half = -0.25 * slope * lo"),
-    fault("a coefficient is left out", "if k > 0:\n", "if k > 1:\n"),
-    fault("a difference at one end", "abs(starts[0, p] - starts[0, chosen])", "0.0"),
-    fault("logits without their radius", "v[n] += radius[n]", "v[n] += 0.0 * radius[n]"),
-    fault("the other way round", "v[n] += radius[n]", "v[n] -= radius[n]"),
-    fault("sizes of one end", "sizes[p] = max(abs(w_left), abs(w_right))", "sizes[p] = 0.0"),
-    fault("four units passed over", "nonzero += 1 if x[n] != 0.0", "nonzero += 1 if x[n] > 1.0"),
-]
-
-
-def plain(source):
-    """The kernels as plain Python functions, with short tiles."""
-    module = types.ModuleType("plain")
-    source = source.replace(
-        "from nconvex.jit import careful_kernel, careful_part, kernel, part",
-        "careful_kernel = careful_part = kernel = part = lambda function: function",
-    ).replace("TILE = 128", "TILE = 2")
-    assert "nconvex.jit" not in source
-    exec(compile(source, "plain", "exec"), module.__dict__)
-    return module
-
-
-def violations(module, monkeypatch):
-    monkeypatch.setattr("nconvex.classification.wide", module)
-    for seed, shape in itertools.product(range(12), ((2, 5, 2), (2, 3, 4, 2))):
-        problem, theta1, theta2 = make(seed, shape, samples=2, scale=1.0 + seed % 3)
-        enclosure = ClassifierEnclosure(problem, theta1, theta2)
-        for left, right in ((0.0, 1.0), (0.25, 0.5)):
-            upper, _ = enclosure.bound(left, right)
-            for s in np.linspace(left, right, 21):
-                theta = (1 - s) * theta1 + s * theta2
-                truth = cross_entropy(problem, theta, problem.X_test, problem.labels_test)
-                if not truth <= upper * (1 + 1e-12):
-                    yield seed, shape
-                    break
-
-
-def test_the_right_enclosure_makes_no_violation(monkeypatch):
-    assert list(violations(plain(SOURCE), monkeypatch)) == []
-
-
-@pytest.mark.parametrize(("right", "wrong"), FAULTS)
-def test_a_wrong_enclosure_is_caught(right, wrong, monkeypatch):
-    assert right in SOURCE
-    assert any(violations(plain(SOURCE.replace(right, wrong)), monkeypatch))
 
 
 def test_no_index_is_out_of_bounds():
