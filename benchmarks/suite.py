@@ -205,12 +205,10 @@ def quad_rows(suite: Suite, short: bool, peak: float) -> None:
     a, b = problem.initial(rng), problem.initial(rng)
     steps = 200 if short else 10_000
     few = 20 if short else 1_000
-    gradient, work = np.empty(a.size), problem._work()
-    data = (problem._layers, problem._loss, *problem._train)
     quad = peers.Quad(problem.X, problem.y, problem.X_test, problem.y_test)
     suite.row(
         "QUAD loss + gradient, 1-4-4-1, N = 1000",
-        lambda: problem._kernels.loss_and_gradient(a, *data, *work, gradient),
+        lambda: problem.engine.loss_and_gradient(a),
         quad.gradient(a),
         200,
         1000 * 2 * (24 + 24 + 20),

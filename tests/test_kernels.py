@@ -100,7 +100,8 @@ def test_rmsprop_takes_the_steps_of_the_formula(activation):
     )
     assert descent.steps == 25
     assert descent.status is DescentStatus.BUDGET_SPENT
-    np.testing.assert_allclose(descent.theta, expected, rtol=1e-7, atol=1e-9)
+    # where a gradient is all rounding, its steps are, too
+    np.testing.assert_allclose(descent.theta, expected, rtol=1e-7, atol=1e-7)
 
 
 def test_rmsprop_stops_at_the_first_look_at_or_below_the_target():

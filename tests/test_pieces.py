@@ -100,7 +100,8 @@ def test_steps_by_running_sums_are_those_of_the_formula(net):
         8,
         problem.rmsprop,
     )
-    np.testing.assert_allclose(descent.theta, expected, rtol=1e-7, atol=1e-9)
+    # where a gradient is all rounding, its steps are, too
+    np.testing.assert_allclose(descent.theta, expected, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("offset", [0.0, 2000.0, -1e6])
