@@ -24,17 +24,17 @@ from nconvex.definitions import (
     Insertion,
     Interrupted,
     Move,
-    NconvexError,
     Peak,
     Seed,
     child,
     generator,
     require_alpha,
+    require_choice,
     require_integer,
-    require_positive,
     require_theta,
+    told_apart,
 )
-from nconvex.landscape import Landscape
+from nconvex.landscape import Landscape, quantity, require_landscape, require_threshold
 from nconvex.string import String, peak_between
 
 #: Where step 3 may start from on a segment.
@@ -110,20 +110,20 @@ def accepted(
         NconvexError: An argument is out of its range or an end has the wrong shape.
         EndpointAboveL0: An end's loss exceeds L₀.
     """
-    require_positive("L0", L0)
+    require_landscape(landscape)
+    require_threshold(landscape, L0)
     require_alpha(alpha)
-    require_integer("depth", depth, 0)
-    if depth > MAX_DEPTH:
-        raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {depth}")
-    if insert not in INSERTIONS:
-        raise NconvexError(f"insert {insert!r} is unknown; choose from {', '.join(INSERTIONS)}")
+    require_integer("depth", depth, 0, MAX_DEPTH)
+    require_choice("insert", insert, INSERTIONS)
     theta1 = require_theta("theta1", theta1).copy()
     theta2 = require_theta("theta2", theta2, theta1.size).copy()
     seed = child(seed)
     for name, theta in (("theta1", theta1), ("theta2", theta2)):
         if not (loss := landscape.loss(theta)) <= L0:
+            height, level = told_apart(loss, L0)
             raise EndpointAboveL0(
-                f"{name} has loss {loss:.6g}, above L0 = {L0:.6g}; train it further or raise L0"
+                f"{name} has {quantity(landscape)} {height}, above L0 = {level}; train it further "
+                "or raise L0"
             )
     return theta1, theta2, seed
 

@@ -13,9 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, Seed, child, require_integer, require_positive
+from nconvex.definitions import (
+    NconvexError,
+    Seed,
+    child,
+    require_integer,
+    require_positive,
+    require_theta,
+)
 from nconvex.dss import connect
-from nconvex.landscape import Landscape
+from nconvex.landscape import Landscape, require_landscape
+from nconvex.reductions import norm
 
 
 @dataclass(frozen=True)
@@ -94,18 +102,19 @@ def connectivity(
     Raises:
         NconvexError: There are fewer than two models, no thresholds, or `connect` refuses.
     """
+    require_landscape(landscape)
     K = len(thetas)
     require_integer("the number of models", K, 2)
-    if not len(L0):
+    size = np.size(thetas[0])
+    thetas = [require_theta(f"thetas[{k}]", theta, size) for k, theta in enumerate(thetas)]
+    if not np.size(L0):
         raise NconvexError("L0 must name one threshold at least, e.g. (1e-3, 1e-2)")
     for level in L0:
         require_positive("L0", level)
     losses = np.array([landscape.loss(theta) for theta in thetas])
     heights = np.full((K, K), np.inf)
     np.fill_diagonal(heights, losses)
-    distances = {
-        (i, j): float(np.linalg.norm(thetas[i] - thetas[j])) for i in range(K) for j in range(i)
-    }
+    distances = {(i, j): float(norm(thetas[i] - thetas[j])) for i in range(K) for j in range(i)}
     searches = 0
     for k, level in enumerate(sorted(L0)):
         groups = _Groups(K)

@@ -71,6 +71,7 @@ from nconvex.files import write_whole
 from nconvex.kernels import LOSSES
 from nconvex.model import MLP
 from nconvex.problem import Problem
+from nconvex.reductions import norm
 from nconvex.samplers import SAMPLERS
 from nconvex.store import Store
 from nconvex.string import String
@@ -706,7 +707,7 @@ def _measured(string: String | None) -> tuple[float, ...]:
 def _steepest(problem: Problem, string: String) -> float:
     """The largest norm of the gradient (of the training loss) at some points of each segment."""
     return max(
-        float(np.linalg.norm(problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]))
+        float(norm(problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]))
         for left, right in itertools.pairwise(string.beads)
         for t in SLOPES
     )

@@ -25,8 +25,19 @@ from nconvex import (
     rounding,
 )
 from nconvex.curve import interpolate
-from nconvex.definitions import Descent, NconvexError, Peak, RMSProp, require_theta
-from nconvex.landscape import descent_status
+from nconvex.definitions import (
+    Descent,
+    NconvexError,
+    Peak,
+    RMSProp,
+    numbers,
+    require_choice,
+    require_finite,
+    require_kind,
+    require_t,
+    require_theta,
+)
+from nconvex.landscape import descent_status, settings
 from nconvex.model import MLP
 from nconvex.vectors import aligned
 
@@ -70,11 +81,11 @@ class Problem:
         y_test: np.ndarray,
         rmsprop: RMSProp | None = None,
     ):
-        if loss not in kernels.LOSSES:
-            raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(kernels.LOSSES)}")
+        require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
+        require_choice("loss", loss, kernels.LOSSES)
         self.model = model
         self.loss_name = loss
-        self.rmsprop = RMSProp() if rmsprop is None else rmsprop
+        self.rmsprop = settings(rmsprop)
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
         self._kernels = _kernels_for(model)
@@ -154,14 +165,15 @@ class Problem:
                 gradient,
             )
             if step < last_step or step == settings.budget or loss <= target:
-                loss = float(self._losses(theta[None])[0])
+                finite = np.isfinite(theta).all()  # tanh of an infinite weight is finite again
+                loss = float(self._losses(theta[None])[0]) if finite else np.inf
                 return Descent(theta, loss, int(step), descent_status(loss, target))
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
         theta1 = require_theta("theta1", theta1, self._n_parameters)
         theta2 = require_theta("theta2", theta2, self._n_parameters)
-        t = np.asarray(t, dtype=np.float64)
+        t = require_t(t)
         chunk = self._calls(len(self.X_test))
         parts = [t[start : start + chunk] for start in range(0, t.size, chunk)]
         return np.concatenate(
@@ -198,7 +210,7 @@ class Problem:
     def with_descents(self, rmsprop: RMSProp) -> Problem:
         """Return the same landscape with other settings of its descents."""
         other = copy(self)
-        other.rmsprop = rmsprop
+        other.rmsprop = settings(rmsprop)
         return other
 
     def describe(self) -> dict[str, np.ndarray]:
@@ -424,18 +436,13 @@ def _checked(
     arrays = []
     for name, given, columns in (("X", X, model.sizes[0]), ("y", y, model.sizes[-1])):
         name += suffix
-        try:
-            array = np.array(given, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise NconvexError(f"{name} must be an array of numbers") from None
+        array = numbers(name, given)
         if array.ndim != 2 or array.shape[1] != columns or len(array) == 0:
             hint = f"; use {name}[:, None]" if array.ndim == 1 and columns == 1 else ""
             raise NconvexError(
                 f"{name} has shape {array.shape}; the model needs (N, {columns}), N ≥ 1{hint}"
             )
-        if not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise NconvexError(f"{name}[{row}] is {array[row]}; remove samples that are not finite")
+        require_finite(name, array)
         arrays.append(array)
     if len(arrays[0]) != len(arrays[1]):
         raise NconvexError(

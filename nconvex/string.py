@@ -24,6 +24,10 @@ from nconvex.definitions import (
 )
 from nconvex.files import read_arrays, write_arrays
 from nconvex.landscape import Landscape, certifies
+from nconvex.reductions import norm, product
+
+#: Models whose distance is less than this part of their own size are one: 32 units of rounding.
+COINCIDE = 2.0**-48
 
 #: Of `String.save`'s files; raised when their meaning changes.
 FORMAT = 3
@@ -111,7 +115,7 @@ class String:
     @property
     def segment_lengths(self) -> np.ndarray:
         """(n-1,) Euclidean lengths of the segments, over weights and biases."""
-        return np.asarray(np.linalg.norm(np.diff(self.beads, axis=0), axis=1))
+        return norm(np.diff(self.beads, axis=0))
 
     @property
     def path_length(self) -> float:
@@ -120,11 +124,16 @@ class String:
 
     @property
     def normalized_length(self) -> float:
-        """Path length over the distance of the ends; 1 for a point, infinite for a closed loop."""
-        distance = float(np.linalg.norm(self.beads[-1] - self.beads[0]))
-        if distance == 0.0:
-            return np.inf if self.path_length > 0.0 else 1.0
-        return max(1.0, self.path_length / distance)  # rounding alone can bring it below 1
+        """Path length over the distance of the ends; 1 for a point, infinite for a closed loop.
+
+        What is no longer than `COINCIDE` times the beads' own distances from the origin, added up,
+        is taken for a point: the rounding of curves through identical ends makes such lengths.
+        """
+        length, distance = self.path_length, float(norm(self.beads[-1] - self.beads[0]))
+        nothing = COINCIDE * float(np.sum(norm(self.beads)))
+        if length <= nothing:
+            return 1.0
+        return max(1.0, length / distance) if distance > nothing else np.inf
 
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""
@@ -163,7 +172,8 @@ class String:
         number of parameters. Components of no spread are zero, so that there are always n.
         """
         centred = self.beads - self.beads.mean(axis=0)
-        spread, vectors = np.linalg.eigh(centred @ centred.T)
+        # LAPACK splits only large matrices among threads; this one is drawn, not reported.
+        spread, vectors = np.linalg.eigh(product(centred, centred.T))
         result = np.zeros((len(self.beads), n))
         kept = min(n, len(spread))
         largest = np.maximum(spread[::-1][:kept], 0.0)
