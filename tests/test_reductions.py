@@ -61,7 +61,7 @@ from nconvex.redundancy import revive
 from nconvex.rivals import bezier, nudged_elastic_band
 
 rng = np.random.default_rng(0)
-P = 200_001
+P = 40_001
 weights = rng.random(P) / P
 
 
@@ -79,7 +79,7 @@ landscape = nc.FunctionLandscape(
 left, right = np.ones(P), np.ones(P)
 right[: P // 2] = -1
 left += 1e-2 * rng.normal(size=P)
-settings = nc.RMSProp(learning_rate=2e-2, final_learning_rate=1e-3, budget=20)
+settings = nc.RMSProp(learning_rate=2e-2, final_learning_rate=1e-3, budget=5)
 string = nc.connect_with_springs(landscape, left, right, 0.2, depth=2, rmsprop=settings)
 say("springs", string.beads, string.path_length, string.normalized_length)
 detour = left + rng.normal(size=P) * 0.1
@@ -87,11 +87,11 @@ loose = nc.string_through(landscape, [left, detour, left + 0.2], 0.5)
 tight = nc.tighten(landscape, loose, sweeps=1).after
 say("tighten", tight.beads, tight.normalized_length, loose.principal_coordinates(2))
 for rival in (bezier, nudged_elastic_band):
-    curve = rival(landscape, left, right, 0.2, budget=24)
+    curve = rival(landscape, left, right, 0.2, budget=8)
     say(rival.__name__, curve.beads, curve.normalized_length)
 
-model = nc.MLP((784, 96, 10))
-X = rng.random((500, 784)) * (rng.random((500, 784)) < 0.2)
+model = nc.MLP((784, 20, 10))
+X = rng.random((300, 784)) * (rng.random((300, 784)) < 0.2)
 theta, other = model.initial(rng), model.initial(rng)
 W, b = model.unpack(theta)[0]
 b[:5] = -100.0  # dead
@@ -104,8 +104,8 @@ say("aligned", aligned(model, theta, other))
 #: The promise where it is made: a pair of the command's own kind.
 DIGITS = """
 import nconvex as nc
-problem = nc.mnist.problem("subset", nc.MLP((784, 64, 10)))
-pair = nc.run_pair(problem, 0.5, seed=1, sampler="springs")
+problem = nc.mnist.problem("subset", nc.MLP((784, 32, 10)))
+pair = nc.run_pair(problem, 0.8, seed=1, sampler="springs")
 string = nc.tighten(problem, pair.string).after if pair.string.connected else pair.string
 say("digits", string.beads, string.segment_upper, string.normalized_length, pair.string.beads)
 """
