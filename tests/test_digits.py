@@ -152,7 +152,7 @@ def test_a_folder_with_the_originals_is_called_mnist(folder):
     assert digits.load(str(folder)).name.startswith("IDX files other than MNIST's")
 
 
-@pytest.mark.parametrize("source", ["", "Full", "no/such/folder", "a\0b"])
+@pytest.mark.parametrize("source", ["", "Full", "no/such/folder", "a\0b", None, 3.5])
 def test_an_unknown_source_is_named(source):
     with pytest.raises(NconvexError, match=rf"data {re.escape(repr(source))} is neither 'subset'"):
         digits.load(source)
@@ -163,6 +163,35 @@ def test_a_missing_file_is_named_with_all_that_are_needed(folder, name):
     (folder / name).unlink()
     with pytest.raises(NconvexError, match=rf"folder holds neither {name} nor {name}\.gz; .*t10k"):
         digits.load(str(folder))
+
+
+def test_names_with_a_dot_are_found(tmp_path):
+    fill(tmp_path / "dotted")
+    for name in NAMES:
+        path = tmp_path / "dotted" / name
+        path.rename(path.with_name(name.replace("-idx", ".idx")))
+    assert_is_content(digits.load(str(tmp_path / "dotted")))
+
+
+@pytest.mark.parametrize("below", ["raw", "MNIST/raw"])
+def test_the_folder_below_that_has_the_files_is_named(tmp_path, below):
+    fill(tmp_path / below, gzip.compress, ".gz")
+    with pytest.raises(NconvexError, match=rf"; .*{below} has it, so give that folder"):
+        digits.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "message"),
+    [(os, "listdir", "folder that may not be read"), (Path, "stat", r"cannot read .*ubyte: Perm")],
+)
+def test_a_folder_that_may_not_be_entered_is_named(monkeypatch, folder, owner, function, message):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    source = str(folder)
+    monkeypatch.setattr(owner, function, refuse)
+    with pytest.raises(NconvexError, match=message):
+        digits.load(source)
 
 
 FAULTS = {
