@@ -243,7 +243,8 @@ class Classification(Problem):
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         # What a descent found is float32, and takes half the time to read.
-        exact = (W.astype(np.float32) == W).all()
+        with np.errstate(over="ignore"):  # a weight beyond float32 is not exact there
+            exact = (W.astype(np.float32) == W).all()
         weights = aligned(*W.shape, dtype=np.float32 if exact else np.float64)
         weights[:] = W
         tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
@@ -319,8 +320,9 @@ class Classification(Problem):
         """θ as a descent's vector, in float32; see `wide`."""
         end = self._descending[-1, 3] + self._descending[-1, 1]
         w = aligned(end, dtype=np.float32)
-        for (W, b), (source, offset) in self._pieces(theta, w):
-            W[:], b[:] = source, offset
+        with np.errstate(over="ignore"):  # a weight beyond float32 makes the descent diverge
+            for (W, b), (source, offset) in self._pieces(theta, w):
+                W[:], b[:] = source, offset
         return w
 
     def _restored(self, w: np.ndarray) -> np.ndarray:
