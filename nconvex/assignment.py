@@ -14,7 +14,13 @@ import itertools
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, numbers, require_finite, require_theta
+from nconvex.definitions import (
+    NconvexError,
+    numbers,
+    require_finite,
+    require_kind,
+    require_theta,
+)
 from nconvex.model import MLP
 from nconvex.reductions import dot, product
 
@@ -104,6 +110,7 @@ def aligned(model: MLP, theta1: np.ndarray, theta2: np.ndarray) -> np.ndarray:
     Raises:
         NconvexError: A vector is of another size or not finite.
     """
+    require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
     theta1 = require_theta("theta1", theta1, model.n_parameters)
     theta2 = require_theta("theta2", theta2, model.n_parameters)
     hidden = [np.arange(units) for units in model.sizes[1:-1]]

@@ -24,7 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, Peak, is_number, shown
+from nconvex.definitions import NconvexError, Peak, is_number, require_number, shown
 
 #: Relative distance of upper and lower bound at which a bracket is closed.
 GAP = 1e-3
@@ -71,11 +71,10 @@ def maximum(search: Search, L0: float | None = None, gap: float = GAP) -> Peak:
         raise NconvexError(
             f"gap must be positive, and finite where no L0 is given, not {shown(gap)}; e.g. 1e-3"
         )
-    if L0 is not None and (not is_number(L0) or np.isnan(L0)):
-        raise NconvexError(f"L0 must be a number, not {shown(L0)}")
-    level = np.inf if L0 is None else float(L0)
+    level = np.inf if L0 is None else L0
+    require_number("L0", level)
     for _ in range(0, MOST_SPLITS, SPLITS):
-        if search.tighten(level, gap, SPLITS):
+        if search.tighten(float(level), float(gap), SPLITS):
             break
     return search.peak
 

@@ -28,8 +28,10 @@ from nconvex.definitions import (
     require_finite,
     require_integer,
     require_kind,
+    require_number,
     require_t,
     require_theta,
+    shown,
 )
 from nconvex.landscape import descent_status, settings
 from nconvex.model import MLP
@@ -160,6 +162,7 @@ class Classification(Problem):
             NconvexError: theta is of another size or not finite.
         """
         settings = self.rmsprop
+        require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._blocks(theta)
         mean_square, gradient = (aligned(w.size, dtype=np.float32) for _ in range(2))
@@ -211,6 +214,7 @@ class Classification(Problem):
     def _batches(self, rng: np.random.Generator) -> np.ndarray:
         """Draw an epoch's batches, (batches, batch); what does not fill one is left out."""
         batches = len(self.X) // self.batch
+        require_kind("rng", rng, np.random.Generator, "np.random.default_rng(0)")
         order = rng.permutation(len(self.X))[: batches * self.batch]
         return order.reshape(batches, self.batch)
 
@@ -439,7 +443,7 @@ def _classes(name: str, given: np.ndarray, samples: int, classes: int) -> np.nda
     try:
         labels = np.asarray(given)
     except Exception:  # ragged lists, or other packages' arrays
-        labels = np.array(given, dtype=object)
+        raise NconvexError(f"{name} must be an array, not {shown(given)}") from None
     kind = labels.dtype.kind
     if labels.shape == (samples, classes) and classes > 1:
         advice = f"one-hot rows become classes by {name}.argmax(axis=1)"

@@ -35,7 +35,7 @@ Place
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeGuard
@@ -266,6 +266,12 @@ def generator(seed: Seed) -> np.random.Generator:
 # -- Checks of input, made once, at the edge ------------------------------------------------------
 
 
+def require_number(name: str, value: float) -> None:
+    """Raise NconvexError unless value is a number; infinite ones will do."""
+    if not is_number(value) or value != value:
+        raise NconvexError(f"{name} must be a number, not {shown(value)}")
+
+
 def require_positive(name: str, value: float) -> None:
     """Raise NconvexError unless value is a positive finite number."""
     if not is_number(value) or not 0 < value < np.inf:
@@ -335,6 +341,18 @@ def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.n
         raise NconvexError(f"{name} has {vector.size} parameters; this landscape has {size}")
     require_finite(name, vector)
     return vector
+
+
+def require_models(name: str, thetas: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """Return two models at least, of one size, as `require_theta` does each."""
+    if (
+        not isinstance(thetas, list | tuple | np.ndarray)
+        or np.ndim(thetas[:0]) < 1
+        or len(thetas) < 2
+    ):
+        raise NconvexError(f"{name} must be two models at least, not {shown(thetas)}")
+    first = require_theta(f"{name}[0]", thetas[0])
+    return [require_theta(f"{name}[{k}]", theta, first.size) for k, theta in enumerate(thetas)]
 
 
 def require_t(t: np.ndarray) -> np.ndarray:

@@ -130,6 +130,8 @@ def load(source: str = "subset", progress: Callable[[str], None] | None = None) 
         NconvexError: The source is unknown, a file is missing, damaged or not what it should be,
             or every mirror failed.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise NconvexError(f"data must be 'subset', 'full' or a folder, not {shown(source)}")
     if source == "subset":
         arrays = read_arrays(SUBSET, room=SUBSET_ROOM)
         return _digits(**arrays, what="MNIST subset", origin="shipped with nconvex")

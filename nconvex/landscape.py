@@ -16,6 +16,7 @@ from nconvex.definitions import (
     RMSProp,
     numbers,
     require_kind,
+    require_number,
     require_positive,
     require_t,
     require_theta,
@@ -145,6 +146,7 @@ class FunctionLandscape:
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run RMSProp until f ≤ target; see `RMSProp` for the formula. `rng` is not needed."""
         settings = self.rmsprop
+        require_number("target", target)
         theta = require_theta("theta", theta).copy()
         mean_square = np.zeros_like(theta)
         loss = self.loss(theta)

@@ -17,9 +17,7 @@ from nconvex.definitions import (
     NconvexError,
     Seed,
     child,
-    require_integer,
     require_positive,
-    require_theta,
 )
 from nconvex.dss import connect
 from nconvex.landscape import Landscape, require_landscape
@@ -103,12 +101,10 @@ def connectivity(
         NconvexError: There are fewer than two models, no thresholds, or `connect` refuses.
     """
     require_landscape(landscape)
+    thetas = require_models("thetas", thetas)
     K = len(thetas)
-    require_integer("the number of models", K, 2)
-    size = np.size(thetas[0])
-    thetas = [require_theta(f"thetas[{k}]", theta, size) for k, theta in enumerate(thetas)]
-    if not np.size(L0):
-        raise NconvexError("L0 must name one threshold at least, e.g. (1e-3, 1e-2)")
+    if not isinstance(L0, Sequence | np.ndarray) or not np.size(L0):
+        raise NconvexError(f"L0 must name one threshold at least, e.g. (1e-3, 1e-2), not {L0!r}")
     for level in L0:
         require_positive("L0", level)
     losses = np.array([landscape.loss(theta) for theta in thetas])

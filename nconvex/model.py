@@ -129,8 +129,10 @@ class MLP:
         Raises:
             NconvexError: theta has not `n_parameters` elements.
         """
-        if np.shape(theta) != (self.n_parameters,):
-            raise NconvexError(f"theta has shape {np.shape(theta)}, not ({self.n_parameters},)")
+        if not isinstance(theta, np.ndarray) or theta.shape != (self.n_parameters,):
+            raise NconvexError(
+                f"theta must be an array of shape ({self.n_parameters},), not {shown(theta)}"
+            )
         return [
             (
                 theta[weights : weights + n_in * n_out].reshape(n_in, n_out),

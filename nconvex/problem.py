@@ -34,6 +34,7 @@ from nconvex.definitions import (
     require_choice,
     require_finite,
     require_kind,
+    require_number,
     require_t,
     require_theta,
 )
@@ -138,6 +139,7 @@ class Problem:
             NconvexError: theta is of another size or not finite.
         """
         settings = self.rmsprop
+        require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters).copy()
         mean_square, gradient = np.zeros(theta.size), np.empty(theta.size)
         work = self._work()

@@ -19,11 +19,14 @@ from nconvex.definitions import (
     Peak,
     Seed,
     child,
+    is_number,
+    require_integer,
+    require_models,
     require_positive,
-    require_theta,
+    shown,
 )
 from nconvex.files import read_arrays, write_arrays
-from nconvex.landscape import Landscape, certifies
+from nconvex.landscape import Landscape, certifies, require_landscape
 from nconvex.reductions import norm, product
 
 #: Models whose distance is less than this part of their own size are one: 32 units of rounding.
@@ -153,8 +156,8 @@ class String:
         Raises:
             NconvexError: s lies outside [0, 1].
         """
-        if not 0.0 <= s <= 1.0:
-            raise NconvexError(f"s must lie in [0, 1], not {s!r}: it is a fraction of the path")
+        if not is_number(s) or not 0.0 <= s <= 1.0:
+            raise NconvexError(f"s must lie in [0, 1], not {shown(s)}: a fraction of the path")
         if s == 1.0:
             return self.beads[-1].copy()
         lengths = self.segment_lengths
@@ -171,6 +174,7 @@ class String:
         From the Gram matrix of the centred beads, which is as small as they are few, whatever the
         number of parameters. Components of no spread are zero, so that there are always n.
         """
+        require_integer("n", n, 1, 1_000)
         centred = self.beads - self.beads.mean(axis=0)
         # LAPACK splits only large matrices among threads; this one is drawn, not reported.
         spread, vectors = np.linalg.eigh(product(centred, centred.T))
@@ -330,10 +334,8 @@ def string_through(
             the first, or L0 is not positive.
     """
     require_positive("L0", L0)
-    if len(beads) < 2:
-        raise NconvexError(f"a path needs two models at least, not {len(beads)}")
-    size = np.size(beads[0])
-    beads = np.array([require_theta(f"beads[{k}]", theta, size) for k, theta in enumerate(beads)])
+    require_landscape(landscape)
+    beads = np.array(require_models("beads", beads))
     peaks = [peak_between(landscape, left, right, L0) for left, right in itertools.pairwise(beads)]
     statuses = [
         ConnectionStatus.CONNECTED if peak.upper <= L0 else ConnectionStatus.PATH_ABOVE_L0

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nconvex.curve import interpolate
-from nconvex.definitions import NconvexError, Peak, require_integer
-from nconvex.landscape import Landscape
+from nconvex.definitions import NconvexError, Peak, require_integer, require_kind
+from nconvex.landscape import Landscape, require_landscape
 from nconvex.reductions import dot, norm
 from nconvex.string import String, peak_between, string_through
 
@@ -63,6 +63,8 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
     Raises:
         NconvexError: The string is not connected, or sweeps is below 1.
     """
+    require_landscape(landscape)
+    require_kind("string", string, String, "what connect returns")
     require_integer("sweeps", sweeps, 1)
     if not string.connected:
         raise NconvexError(
