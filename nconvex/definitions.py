@@ -345,24 +345,22 @@ def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.n
 
 def require_models(name: str, thetas: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return two models at least, of one size, as `require_theta` does each."""
-    if (
-        not isinstance(thetas, list | tuple | np.ndarray)
-        or np.ndim(thetas[:0]) < 1
-        or len(thetas) < 2
-    ):
+    several = isinstance(thetas, list | tuple) or (isinstance(thetas, np.ndarray) and thetas.ndim)
+    if not several or len(thetas) < 2:
         raise NconvexError(f"{name} must be two models at least, not {shown(thetas)}")
     first = require_theta(f"{name}[0]", thetas[0])
     return [require_theta(f"{name}[{k}]", theta, first.size) for k, theta in enumerate(thetas)]
 
 
 def require_t(t: np.ndarray) -> np.ndarray:
-    """Return t as a vector (T,), T ≥ 1; raise NconvexError if it is none, or not finite."""
+    """Return t as a vector (T,), T ≥ 1; raise NconvexError unless it is one, within [0, 1]."""
     vector = numbers("t", t)
     if vector.ndim != 1 or vector.size == 0:
         raise NconvexError(
             f"t must be a vector of one number at least, not of shape {vector.shape}; e.g. [0.5]"
         )
-    require_finite("t", vector)
+    if not ((vector >= 0.0) & (vector <= 1.0)).all():
+        raise NconvexError(f"t must lie in [0, 1], not {shown(t)}")
     return vector
 
 

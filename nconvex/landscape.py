@@ -143,6 +143,7 @@ class FunctionLandscape:
             raise NconvexError(f"the gradient has shape {g.shape}, not {theta.shape}")
         return g
 
+    @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run RMSProp until f ≤ target; see `RMSProp` for the formula. `rng` is not needed."""
         settings = self.rmsprop

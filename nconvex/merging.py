@@ -17,7 +17,9 @@ from nconvex.definitions import (
     NconvexError,
     Seed,
     child,
+    require_models,
     require_positive,
+    shown,
 )
 from nconvex.dss import connect
 from nconvex.landscape import Landscape, require_landscape
@@ -104,7 +106,9 @@ def connectivity(
     thetas = require_models("thetas", thetas)
     K = len(thetas)
     if not isinstance(L0, Sequence | np.ndarray) or not np.size(L0):
-        raise NconvexError(f"L0 must name one threshold at least, e.g. (1e-3, 1e-2), not {L0!r}")
+        raise NconvexError(
+            f"L0 must name one threshold at least, e.g. (1e-3, 1e-2), not {shown(L0)}"
+        )
     for level in L0:
         require_positive("L0", level)
     losses = np.array([landscape.loss(theta) for theta in thetas])

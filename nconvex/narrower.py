@@ -88,7 +88,7 @@ def narrower_infimum(problem: Problem) -> float:
     for name, array in (("X_test", problem.X_test), ("y_test", problem.y_test)):
         if np.abs(array).max() >= LARGEST:
             raise NconvexError(
-                f"{name} has numbers of {LARGEST:g} and more, whose squares no float holds; scale it"
+                f"{name} has numbers from {LARGEST:g} on, whose squares overflow; scale the data"
             )
     if problem.loss_name == "mse" and (model.activation, model.output_activation) == PLAIN:
         if len(model.sizes) == 3 and model.sizes[::2] == (1, 1) and model.biases:

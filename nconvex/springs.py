@@ -116,6 +116,7 @@ class _Springs(Search):
         self.record(place, peak.t_star, peak.lower, descent)
         return descent.theta if descent.status is DescentStatus.REACHED else None
 
+    @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def _descend(
         self, theta: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
     ) -> Descent:
