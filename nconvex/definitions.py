@@ -96,8 +96,10 @@ class ConnectionStatus(Enum):
     """How the search for a path, or for one segment of it, ended."""
 
     CONNECTED = "connected: the loss is at most L0 all along the path"
-    BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0, out of budget or diverged"
+    BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
+    BEAD_DIVERGED = "not connected: the descent of a bead became infinite or not a number"
     DEPTH_EXHAUSTED = "not connected: segments above L0 are left at the full depth"
+    WITHIN_ROUNDING = "not connected: an end is so close to L0 that rounding hides on which side"
     NOT_TRIED = "not connected: left untried, since another segment had failed"
     INTERRUPTED = "interrupted: segments above L0 were left untried"
     PATH_ABOVE_L0 = "not connected: the path rises above L0"

@@ -160,7 +160,7 @@ class Search:
         self.progress = progress
         self.insert = insert
         self.peaks: dict[str, Peak] = {}
-        self.tried: set[str] = set()
+        self.given_up: dict[str, ConnectionStatus] = {}
         self.trace: list[Insertion] = []
         self.beads: dict[str, np.ndarray] = {}
 
@@ -170,6 +170,9 @@ class Search:
         self.peaks[place] = peak
         if peak.upper <= self.L0:  # step 4: this branch is done
             return True
+        if peak.lower <= self.L0 and not self.provable(left, right):
+            self.given_up[place] = ConnectionStatus.WITHIN_ROUNDING
+            return False
         if len(place) == self.depth:
             return False
         bead = self.train_bead(left, right, place, peak)  # step 3
@@ -177,6 +180,10 @@ class Search:
             return False
         self.beads[place] = bead
         return self.halves(left, bead, right, place)  # step 5
+
+    def provable(self, *ends: np.ndarray) -> bool:
+        """Whether each end by itself is proven to be at most L₀, as all its segments have to be."""
+        return all(peak_between(self.landscape, end, end, self.L0).upper <= self.L0 for end in ends)
 
     def train_bead(
         self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
@@ -203,7 +210,10 @@ class Search:
         move: Move = Move.INSERT,
     ) -> None:
         """Put one descent on record."""
-        self.tried.add(place)
+        diverged = descent.status is DescentStatus.DIVERGED
+        self.given_up[place] = (
+            ConnectionStatus.BEAD_DIVERGED if diverged else ConnectionStatus.BEAD_UNTRAINABLE
+        )
         self.trace.append(
             Insertion(
                 place,
@@ -259,8 +269,8 @@ class Search:
     def _status(self, place: str, peak: Peak) -> ConnectionStatus:
         if peak.upper <= self.L0:
             return ConnectionStatus.CONNECTED
-        if place in self.tried:
-            return ConnectionStatus.BEAD_UNTRAINABLE
+        if place in self.given_up:
+            return self.given_up[place]
         if len(place) == self.depth:
             return ConnectionStatus.DEPTH_EXHAUSTED
         return self.untried

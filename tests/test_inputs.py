@@ -317,7 +317,12 @@ def test_a_gradient_that_is_no_number_is_a_divergence():
         nc.RMSProp(budget=20),
     )
     assert steep.descend(LEFT, 0.1, generator(0)).status is nc.DescentStatus.DIVERGED
-    assert "budget was spent" not in nc.ConnectionStatus.BEAD_UNTRAINABLE.value
+    hill = nc.FunctionLandscape(
+        lambda x: float(np.exp(-np.sum(x * x))), lambda x: x * np.nan, nc.RMSProp(budget=20)
+    )
+    string = nc.connect(hill, 2 * LEFT, 2 * RIGHT, 0.1)
+    assert string.trace[0].status is nc.DescentStatus.DIVERGED
+    assert string.status is nc.ConnectionStatus.BEAD_DIVERGED
 
 
 def test_targets_whose_squares_overflow_are_refused():
