@@ -131,7 +131,7 @@ def lower_bound(
         NconvexError: `det_sign` refuses, or narrower is negative or not finite.
     """
     require_kind("problem", problem, Problem, "nc.quad.problem()")
-    require_not_negative("narrower", narrower)
+    require_not_negative("narrower, which narrower_infimum computes,", narrower)
     first, second = (det_sign(problem.model, theta, problem.X_test) for theta in (theta1, theta2))
     ends = max(0.0, *(problem.bracket(theta, theta).lower for theta in (theta1, theta2)))
     if first * second <= 0 and narrower >= ends:
