@@ -14,8 +14,15 @@ import itertools
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, require_theta
+from nconvex.definitions import (
+    NconvexError,
+    numbers,
+    require_finite,
+    require_kind,
+    require_theta,
+)
 from nconvex.model import MLP
+from nconvex.reductions import dot, product
 
 #: Units of the first hidden layer up to which all of its orders are begun from.
 SMALL = 5
@@ -37,10 +44,11 @@ def assignment(gains: np.ndarray) -> np.ndarray:
     Raises:
         NconvexError: gains is not square or not finite.
     """
-    costs = -np.asarray(gains, dtype=np.float64)
+    costs = -numbers("gains", gains)
+    if costs.ndim != 2 or costs.shape[0] != costs.shape[1]:
+        raise NconvexError(f"gains must be a square matrix, not of shape {costs.shape}")
+    require_finite("gains", costs)
     n = len(costs)
-    if costs.shape != (n, n) or not np.isfinite(costs).all():
-        raise NconvexError(f"gains must be a square matrix of finite numbers, not {costs.shape}")
     row_prices, column_prices = np.zeros(n), np.zeros(n)
     row_of = np.full(n, -1)
     for start in range(n):
@@ -102,6 +110,7 @@ def aligned(model: MLP, theta1: np.ndarray, theta2: np.ndarray) -> np.ndarray:
     Raises:
         NconvexError: A vector is of another size or not finite.
     """
+    require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
     theta1 = require_theta("theta1", theta1, model.n_parameters)
     theta2 = require_theta("theta2", theta2, model.n_parameters)
     hidden = [np.arange(units) for units in model.sizes[1:-1]]
@@ -111,7 +120,7 @@ def aligned(model: MLP, theta1: np.ndarray, theta2: np.ndarray) -> np.ndarray:
             [np.array(first), *hidden[1:]] for first in itertools.permutations(hidden[0].tolist())
         ]
     ends = [permuted(model, theta2, _ascend(model, theta1, theta2, orders)) for orders in starts]
-    return max(ends, key=lambda theta: float(theta1 @ theta))
+    return max(ends, key=lambda theta: dot(theta1, theta))
 
 
 def _ascend(
@@ -127,7 +136,7 @@ def _ascend(
         last = last - 1 if last else len(orders) - 1
         ordered = model.unpack(permuted(model, theta2, orders))
         (W, b), (V, c) = fixed[layer], ordered[layer]
-        gains = W.T @ V + fixed[layer + 1][0] @ ordered[layer + 1][0].T
+        gains = product(W.T, V) + product(fixed[layer + 1][0], ordered[layer + 1][0].T)
         if b is not None and c is not None:
             gains = gains + np.outer(b, c)
         better = assignment(gains)

@@ -14,10 +14,11 @@ from nconvex.definitions import (
     Seed,
     child,
     require_integer,
+    require_not_negative,
     require_positive,
     require_theta,
 )
-from nconvex.landscape import Landscape
+from nconvex.landscape import Landscape, require_landscape
 from nconvex.samplers import sampler as sampler_of
 from nconvex.string import String, string_through
 
@@ -89,8 +90,8 @@ def barrier(
     search = sampler_of(sampler)
     require_positive("precision", precision)
     require_integer("max_searches", max_searches, 1)
-    if not 0.0 <= lower < math.inf:
-        raise NconvexError(f"lower must be at least 0 and finite, not {lower!r}")
+    require_landscape(landscape)
+    require_not_negative("lower", lower)
     given = {"alpha": alpha, "depth": depth}
     settings = {name: value for name, value in given.items() if value is not None}
     theta1 = require_theta("theta1", theta1)

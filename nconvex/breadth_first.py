@@ -70,6 +70,7 @@ def connect_breadth_first(
         Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
+    L0 = float(L0)  # an integer may differ from the float that levels end at
     beads = [theta1, theta2]
     trace: list[Insertion] = []
     level_number = 0

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nconvex import centred, rounding
-from nconvex.definitions import NconvexError, Peak
+from nconvex.definitions import NconvexError, Peak, is_number, require_number, shown
 from nconvex.parts import ERROR, TILE
 from nconvex.vectors import aligned
 
@@ -164,9 +164,9 @@ class Segment:
 def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
     """Bracket the global maximum of γ.
 
-    Until upper ≤ L₀, so that nothing on the segment lies above it; or else until lower > L₀, so that
-    t* is a witness that something does, and upper ≤ lower + gap |lower|. With L₀ = -∞ that is a
-    bracket, whatever its height.
+    Until upper ≤ L₀, so that nothing on the segment lies above it; or else until lower > L₀, so
+    that t* is a witness that something does, and upper ≤ lower + gap |lower|. With L₀ = -∞ that is
+    a bracket, whatever its height.
 
     Where that takes more than 5,000 halvings, the bracket found so far is returned; it holds all
     the same.
@@ -179,13 +179,14 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
     Raises:
         NconvexError: gap is not a positive number.
     """
-    if isinstance(gap, bool | str) or not gap > 0.0 or (-math.inf == L0 and gap == math.inf):
+    if not is_number(gap) or not gap > 0.0 or (-math.inf == L0 and gap == math.inf):
         raise NconvexError(
-            f"gap must be positive, and finite where no L0 is given, not {gap!r}; e.g. gap=1e-3"
+            f"gap must be positive, and finite where no L0 is given, not {shown(gap)}; e.g. 1e-3"
         )
+    require_number("L0", L0)
     step = segment.splits_between_signals
     for _ in range(0, MOST_SPLITS, step):
-        if segment.tighten(float(L0), gap, step):
+        if segment.tighten(float(L0), float(gap), step):
             break
     return segment.peak
 

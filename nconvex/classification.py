@@ -23,10 +23,17 @@ from nconvex.definitions import (
     DescentStatus,
     NconvexError,
     RMSProp,
+    numbers,
+    require_choice,
+    require_finite,
     require_integer,
+    require_kind,
+    require_number,
+    require_t,
     require_theta,
+    shown,
 )
-from nconvex.landscape import descent_status
+from nconvex.landscape import descent_status, settings
 from nconvex.model import MLP
 from nconvex.network import NetworkLandscape
 from nconvex.vectors import aligned
@@ -66,6 +73,10 @@ class Classification(NetworkLandscape):
         batch: Samples a step.
         metric: "loss" for cross-entropy, "error" for the share of wrong labels.
 
+    Attributes:
+        quantity: What the metric is called in a message.
+        highest: What it never exceeds.
+
     Raises:
         NconvexError: Data have other shapes, are not finite, or a label is no class.
     """
@@ -81,17 +92,19 @@ class Classification(NetworkLandscape):
         batch: int = 100,
         metric: str = "loss",
     ):
+        require_kind("model", model, MLP, "MLP((784, 256, 10))")
         if model.activation != "relu" or model.output_activation != "identity" or not model.biases:
             raise NconvexError("classification needs a ReLU network with biases, e.g. MLP(sizes)")
         if len(model.sizes) < 3:
             raise NconvexError(f"sizes {model.sizes} have no hidden layer; e.g. (784, 256, 10)")
-        if metric not in METRICS:
-            raise NconvexError(f"metric {metric!r} is unknown; choose from {', '.join(METRICS)}")
+        require_choice("metric", metric, METRICS)
         require_integer("batch", batch, 1)
         self.model = model
         self.loss_name = "cross-entropy" if metric == "loss" else "error"
-        self.rmsprop = RMSProp() if rmsprop is None else rmsprop
+        self.rmsprop = settings(rmsprop)
         self.metric = metric
+        self.quantity = "loss" if metric == "loss" else "the share of errors"
+        self.highest = np.inf if metric == "loss" else 1.0
         self.X, self.labels = _checked("", model, X, labels)
         self.X_test, self.labels_test = _checked("_test", model, X_test, labels_test)
         self.y_test = self.labels_test  # under the name that every problem's targets have
@@ -142,6 +155,7 @@ class Classification(NetworkLandscape):
             NconvexError: theta is of another size or not finite.
         """
         settings = self.rmsprop
+        require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._blocks(theta)
         mean_square, gradient = (aligned(w.size, dtype=np.float32) for _ in range(2))
@@ -194,12 +208,13 @@ class Classification(NetworkLandscape):
     def _batches(self, rng: np.random.Generator) -> np.ndarray:
         """Draw an epoch's batches, (batches, batch); what does not fill one is left out."""
         batches = len(self.X) // self.batch
+        require_kind("rng", rng, np.random.Generator, "np.random.default_rng(0)")
         order = rng.permutation(len(self.X))[: batches * self.batch]
         return order.reshape(batches, self.batch)
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set, the metric at each t (T,)."""
-        losses, wrong = self._gammas(theta1, theta2, np.asarray(t, dtype=np.float64))
+        losses, wrong = self._gammas(theta1, theta2, require_t(t))
         return losses if self.metric == "loss" else wrong
 
     @cached_property
@@ -227,7 +242,7 @@ class Classification(NetworkLandscape):
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
         # What a descent found is float32, and takes half the time to read.
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # a weight beyond float32 is not exact there
             exact = (W.astype(np.float32) == W).all()
         weights = aligned(*W.shape, dtype=np.float32 if exact else np.float64)
         weights[:] = W
@@ -300,8 +315,9 @@ class Classification(NetworkLandscape):
         """θ as a descent's vector, in float32; see `wide`."""
         end = self._descending[-1, 3] + self._descending[-1, 1]
         w = aligned(end, dtype=np.float32)
-        for (W, b), (source, offset) in self._pieces(theta, w):
-            W[:], b[:] = source, offset
+        with np.errstate(over="ignore"):  # a weight beyond float32 makes the descent diverge
+            for (W, b), (source, offset) in self._pieces(theta, w):
+                W[:], b[:] = source, offset
         return w
 
     def _restored(self, w: np.ndarray) -> np.ndarray:
@@ -358,29 +374,45 @@ class _Memory:
 def _checked(
     suffix: str, model: MLP, X: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        X = np.ascontiguousarray(X, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise NconvexError(f"X{suffix} must be an array of numbers") from None
+    X = numbers(f"X{suffix}", X, np.float32)
     if X.ndim != 2 or X.shape[1] != model.sizes[0] or len(X) == 0:
         raise NconvexError(
             f"X{suffix} has shape {X.shape}; the model needs (N, {model.sizes[0]}), N ≥ 1"
         )
-    if not np.isfinite(X).all():
-        row = int(np.flatnonzero(~np.isfinite(X).all(axis=1))[0])
-        raise NconvexError(f"X{suffix}[{row}] is not finite; remove such samples")
-    labels = np.asarray(labels)
-    if labels.shape != (len(X),) or not np.issubdtype(labels.dtype, np.integer):
-        raise NconvexError(
-            f"labels{suffix} must be {len(X)} integers, not {labels.dtype} of shape {labels.shape}"
-        )
-    wrong = np.flatnonzero((labels < 0) | (labels >= model.sizes[-1]))
-    if wrong.size:
-        raise NconvexError(
-            f"labels{suffix}[{wrong[0]}] is {labels[wrong[0]]}; the model has classes 0 to "
-            f"{model.sizes[-1] - 1}"
-        )
-    return X, labels.astype(np.int64)
+    require_finite(f"X{suffix}", X)
+    return X, _classes(f"labels{suffix}", labels, len(X), model.sizes[-1])
+
+
+def _classes(name: str, given: np.ndarray, samples: int, classes: int) -> np.ndarray:
+    """Return labels as integers (samples,); refuse others, and say what would make them such."""
+    try:
+        labels = np.asarray(given)
+    except Exception:  # ragged lists, or other packages' arrays
+        raise NconvexError(f"{name} must be an array, not {shown(given)}") from None
+    kind = labels.dtype.kind
+    if labels.shape == (samples, classes) and classes > 1:
+        advice = f"one-hot rows become classes by {name}.argmax(axis=1)"
+    elif labels.shape == (samples, 1):
+        advice = f"a column becomes a vector by {name}.ravel()"
+    elif labels.shape != (samples,):
+        advice = f"give one for each of the {samples} samples"
+    elif kind in "US" or (kind == "O" and all(isinstance(label, str) for label in labels)):
+        advice = f"names become numbers by np.unique({name}, return_inverse=True)[1]"
+    elif kind == "b" or (kind == "f" and (labels == np.rint(labels)).all()):
+        advice = f"{name}.astype(int) makes them integers"
+    elif kind not in "iu":
+        advice = "give the numbers of the classes"
+    elif labels.min() < 0 or labels.max() >= classes:
+        wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
+        advice = f"{name}[{wrong}] is {labels[wrong]}"
+        if labels.min() == 1 and labels.max() == classes:
+            advice += f"; if they count from 1, give {name} - 1"
+    else:
+        return labels.astype(np.int64)
+    raise NconvexError(
+        f"{name} must be {samples} integers from 0 to {classes - 1}, not {labels.dtype} of shape "
+        f"{labels.shape}: {advice}"
+    )
 
 
 def _whole_tiles(units: int) -> int:

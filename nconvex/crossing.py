@@ -31,7 +31,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nconvex.curve import interpolate
-from nconvex.definitions import NconvexError, require_positive, require_theta
+from nconvex.definitions import NconvexError, require_positive, require_theta, told_apart
 from nconvex.narrower import Planes, narrower_infimum
 from nconvex.problem import Problem
 
@@ -74,9 +74,10 @@ def path_through_narrower(
     ends = [require_theta(f"theta{k}", theta, 12) for k, theta in ((1, theta1), (2, theta2))]
     for k, theta in enumerate(ends, start=1):
         if not (loss := problem.loss(theta)) <= level:
+            height, limit = told_apart(loss, level)
             raise NconvexError(
-                f"theta{k} has loss {loss:.6g}, above (1 + slack) L* = {level:.6g}; train it "
-                "further or raise slack"
+                f"theta{k} has loss {height}, above (1 + slack) L* = {limit}; train it further or "
+                "raise slack"
             )
     normal = Planes(problem.X_test, problem.y_test).normal((1.0 + 0.5 * slack) * infimum)
     beads = ends[:1]

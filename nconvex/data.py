@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, Seed, generator, require_integer
+from nconvex.definitions import Seed, generator, require_choice, require_integer
+
+#: Points of one set at most: with all that is made of them they take a few GB.
+MOST_SAMPLES = 10**7
 
 
 def quadratic(x: np.ndarray) -> np.ndarray:
@@ -51,9 +54,8 @@ def polynomial(
     Raises:
         NconvexError: The task is unknown or samples is below 1.
     """
-    if task not in POLYNOMIALS:
-        raise NconvexError(f"task {task!r} is unknown; choose from {', '.join(POLYNOMIALS)}")
-    require_integer("samples", samples, 1)
+    require_choice("task", task, POLYNOMIALS)
+    require_integer("samples", samples, 1, MOST_SAMPLES)
     rng = generator(seed)
     X, X_test = rng.random((samples, 1)), rng.random((samples, 1))
     return X, POLYNOMIALS[task](X), X_test, POLYNOMIALS[task](X_test)

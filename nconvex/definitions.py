@@ -35,10 +35,10 @@ Place
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -97,7 +97,9 @@ class ConnectionStatus(Enum):
 
     CONNECTED = "connected: the loss is at most L0 all along the path"
     BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
+    BEAD_DIVERGED = "not connected: the descent of a bead became infinite or not a number"
     DEPTH_EXHAUSTED = "not connected: segments above L0 are left at the full depth"
+    WITHIN_ROUNDING = "not connected: an end is so close to L0 that rounding hides on which side"
     NOT_TRIED = "not connected: left untried, since another segment had failed"
     INTERRUPTED = "interrupted: segments above L0 were left untried"
     PATH_ABOVE_L0 = "not connected: the path rises above L0"
@@ -148,8 +150,8 @@ class RMSProp:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "final_learning_rate", "epsilon"):
             require_positive(name, getattr(self, name))
-        if not 0 <= self.decay < 1:
-            raise NconvexError(f"decay must lie in [0, 1), not {self.decay!r}")
+        if not is_number(self.decay) or not 0 <= self.decay < 1:
+            raise NconvexError(f"decay must lie in [0, 1), not {shown(self.decay)}")
         require_integer("budget", self.budget, 1)
         require_integer("check_every", self.check_every, 1)
 
@@ -246,15 +248,14 @@ def child(seed: Seed, *place: int) -> tuple[int, ...]:
     """Derive the seed of a part from the seed of the whole; the order of work plays no role.
 
     Raises:
-        NconvexError: An integer is negative or has more than 63 bits.
+        NconvexError: The seed is neither an integer nor a tuple of some, or one of them is negative
+            or has more than 63 bits.
     """
-    whole = (seed,) if isinstance(seed, int | np.integer) else tuple(seed)
+    whole = tuple(seed) if isinstance(seed, tuple | list) else (seed,)
     if not whole:
         raise NconvexError("the seed is an empty tuple; give an integer, e.g. seed=0")
     for number in whole + place:
-        require_integer("seed", number, 0)
-        if number >= 2**63:
-            raise NconvexError(f"seed must be below 2**63, not {number!r}")
+        require_integer("seed", number, 0, 2**63 - 1)
     return tuple(int(number) for number in whole + place)
 
 
@@ -267,55 +268,152 @@ def generator(seed: Seed) -> np.random.Generator:
 # -- Checks of input, made once, at the edge ------------------------------------------------------
 
 
+def require_number(name: str, value: float) -> None:
+    """Raise NconvexError unless value is a number; infinite ones will do."""
+    if not is_number(value) or value != value:
+        raise NconvexError(f"{name} must be a number, not {shown(value)}")
+
+
 def require_positive(name: str, value: float) -> None:
     """Raise NconvexError unless value is a positive finite number."""
-    if not _is_number(value) or not 0 < value < np.inf:
-        raise NconvexError(f"{name} must be a positive finite number, not {value!r}")
+    if not is_number(value) or not 0 < value < np.inf:
+        raise NconvexError(f"{name} must be a positive finite number, not {shown(value)}")
 
 
-def require_integer(name: str, value: int, lowest: int) -> None:
-    """Raise NconvexError unless value is an integer of at least `lowest`."""
+def require_not_negative(name: str, value: float) -> None:
+    """Raise NconvexError unless value is a finite number of at least 0."""
+    if not is_number(value) or not 0 <= value < np.inf:
+        raise NconvexError(f"{name} must be at least 0 and finite, not {shown(value)}")
+
+
+def require_integer(name: str, value: int, lowest: int, highest: int = 2**53) -> None:
+    """Raise NconvexError unless value is an integer from `lowest` to `highest`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-        raise NconvexError(f"{name} must be an integer of at least {lowest}, not {value!r}")
+        raise NconvexError(f"{name} must be an integer of at least {lowest}, not {shown(value)}")
+    if value > highest:
+        raise NconvexError(f"{name} must be at most {highest}, not {shown(value)}")
 
 
 def require_alpha(alpha: float) -> None:
     """Raise NconvexError unless alpha lies in (0, 1]."""
-    if not _is_number(alpha) or not 0 < alpha <= 1:
-        raise NconvexError(f"alpha must lie in (0, 1], not {alpha!r}; the default is 0.8")
+    if not is_number(alpha) or not 0 < alpha <= 1:
+        raise NconvexError(f"alpha must lie in (0, 1], not {shown(alpha)}; the default is 0.8")
+
+
+def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise NconvexError unless value is one of the names."""
+    if not isinstance(value, str) or value not in choices:
+        raise NconvexError(f"{name} {shown(value)} is unknown; choose from {', '.join(choices)}")
+
+
+def require_kind(name: str, value: object, kind: type, example: str) -> None:
+    """Raise NconvexError unless value is an instance of a class."""
+    if not isinstance(value, kind):
+        raise NconvexError(
+            f"{name} must be of the class {kind.__name__}, e.g. {example}, not {shown(value)}"
+        )
 
 
 def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.ndarray:
-    """Return theta as a contiguous float64 vector; raise NconvexError if it is none, or not finite.
+    """Return theta as a vector that kernels take; raise NconvexError if it is none, or not finite.
 
     Args:
         name: What to call it in a message.
-        theta: (P,) numbers.
+        theta: (P,) numbers: an array of any kind, also a read-only one, or a sequence.
         size: P, if it is known.
+
+    Returns:
+        (P,) float64, contiguous and writable: theta itself if it is that already, else a copy.
     """
     if (
         type(theta) is np.ndarray
         and theta.dtype == np.float64
         and theta.ndim == 1
-        and theta.flags.c_contiguous
+        and theta.flags.carray
         and theta.size == (size or theta.size) > 0
-        and math.isfinite(theta.sum())
+        and np.isfinite(theta).all()
     ):
         return theta  # the usual case, at a third of the cost
-    try:
-        vector = np.ascontiguousarray(theta, dtype=np.float64)
-    except (TypeError, ValueError):
-        kind = type(theta).__name__
-        raise NconvexError(f"{name} must be a vector of numbers, not {kind}") from None
-    if np.ndim(theta) != 1 or vector.size == 0:
-        raise NconvexError(f"{name} must be a flat vector, not of shape {np.shape(theta)}")
+    if isinstance(theta, Training | Descent):
+        raise NconvexError(f"{name} is a {type(theta).__name__}; pass its parameters, .theta")
+    vector = numbers(name, theta)
+    if vector.ndim != 1 or vector.size == 0:
+        raise NconvexError(f"{name} must be a flat vector, not of shape {vector.shape}")
     if size is not None and vector.size != size:
         raise NconvexError(f"{name} has {vector.size} parameters; this landscape has {size}")
-    if not np.isfinite(vector).all():
-        bad = int(np.flatnonzero(~np.isfinite(vector))[0])
-        raise NconvexError(f"{name}[{bad}] is {vector[bad]}; every parameter must be finite")
+    require_finite(name, vector)
     return vector
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+def require_models(name: str, thetas: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """Return two models at least, of one size, as `require_theta` does each."""
+    several = isinstance(thetas, list | tuple) or (isinstance(thetas, np.ndarray) and thetas.ndim)
+    if not several or len(thetas) < 2:
+        raise NconvexError(f"{name} must be two models at least, not {shown(thetas)}")
+    first = require_theta(f"{name}[0]", thetas[0])
+    return [require_theta(f"{name}[{k}]", theta, first.size) for k, theta in enumerate(thetas)]
+
+
+def require_t(t: np.ndarray) -> np.ndarray:
+    """Return t as a vector (T,), T ≥ 1; raise NconvexError unless it is one, within [0, 1]."""
+    vector = numbers("t", t)
+    if vector.ndim != 1 or vector.size == 0:
+        raise NconvexError(
+            f"t must be a vector of one number at least, not of shape {vector.shape}; e.g. [0.5]"
+        )
+    if not ((vector >= 0.0) & (vector <= 1.0)).all():
+        raise NconvexError(f"t must lie in [0, 1], not {shown(t)}")
+    return vector
+
+
+def numbers(name: str, given: object, dtype: type = np.float64) -> np.ndarray:
+    """Copy an array, or what NumPy makes one of, into a new contiguous one of floats.
+
+    Raises:
+        NconvexError: It does not hold real numbers, or is too large for the memory.
+    """
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind in "iufO":  # no text, truth values, dates or complex numbers
+            with np.errstate(over="ignore"):
+                return np.array(array, dtype=dtype, order="C")
+        reason = ""
+    except MemoryError:
+        raise NconvexError(f"{name} does not fit into the memory; give fewer numbers") from None
+    except Exception as error:  # other packages' arrays raise what they like, and say why
+        reason = ": " + " ".join(str(error).split())
+    kind = type(given).__name__
+    if isinstance(given, np.ndarray):
+        kind += f" of {given.dtype}"
+    raise NconvexError(f"{name} must be an array of numbers, not {kind}{reason}")
+
+
+def require_finite(name: str, array: np.ndarray) -> None:
+    """Raise NconvexError, and say where, unless all of an array is finite."""
+    if not np.isfinite(array).all():
+        place = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise NconvexError(
+            f"{name}{place} is {array[tuple(place)]}; every number there must be finite"
+        )
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number that float64 can hold, and no truth value."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return not isinstance(value, int) or abs(value) < 2**1023
+
+
+def told_apart(a: float, b: float) -> tuple[str, str]:
+    """Two numbers with six digits each, or with all of them where six do not tell them apart."""
+    short = f"{a:.6g}", f"{b:.6g}"
+    return short if short[0] != short[1] else (repr(float(a)), repr(float(b)))
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: on one line, and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no integers of more than 4,300 digits
+        text = "an integer of too many digits"
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"

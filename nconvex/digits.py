@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import sys
 import time
 import urllib.error
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from nconvex import idx
-from nconvex.definitions import NconvexError
+from nconvex.definitions import NconvexError, shown
 from nconvex.files import read_arrays, write_whole
 
 
@@ -41,6 +42,12 @@ class File:
     name: str
     dimensions: int
     sha256: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that the file is found under: with a dot, too, as some copies have it."""
+        dotted = self.name.replace("-idx", ".idx")
+        return self.name, f"{self.name}.gz", dotted, f"{dotted}.gz"
 
 
 #: Training images, training labels, test images, test labels.
@@ -123,6 +130,8 @@ def load(source: str = "subset", progress: Callable[[str], None] | None = None) 
         NconvexError: The source is unknown, a file is missing, damaged or not what it should be,
             or every mirror failed.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise NconvexError(f"data must be 'subset', 'full' or a folder, not {shown(source)}")
     if source == "subset":
         arrays = read_arrays(SUBSET, room=SUBSET_ROOM)
         return _digits(**arrays, what="MNIST subset", origin="shipped with nconvex")
@@ -156,18 +165,24 @@ def cache_folder() -> Path:
 
 
 def _folder(source: str) -> Digits:
-    if not os.path.isdir(source):
+    try:
+        os.listdir(os.fspath(source))
+    except (OSError, TypeError, ValueError) as error:
+        refused = isinstance(error, PermissionError)
         raise NconvexError(
-            f"data {source!r} is neither 'subset' nor 'full' nor a folder that exists; "
+            f"data {shown(source)} is a folder that may not be read; change its permissions"
+            if refused
+            else f"data {shown(source)} is neither 'subset' nor 'full' nor a folder that exists; "
             "give one of these"
-        )
+        ) from None
+    folder = Path(source)
     raws, names = [], []
     for file in FILES:
-        path = _find(Path(source), file)
+        path = _find(folder, file)
         if path is None:
             raise NconvexError(
                 f"the folder {source} holds neither {file.name} nor {file.name}.gz; "
-                f"it must hold {_names()}, each gzipped or not"
+                f"it must hold {_names()}, each gzipped or not{_hint(folder, file)}"
             )
         raws.append(idx.read(path, file.dimensions))
         names.append(str(path))
@@ -177,10 +192,26 @@ def _folder(source: str) -> Digits:
 
 
 def _find(folder: Path, file: File) -> Path | None:
-    for name in (file.name, f"{file.name}.gz"):
-        if os.path.isfile(folder / name):
-            return folder / name
+    for name in file.names:
+        try:
+            if stat.S_ISREG((folder / name).stat().st_mode):
+                return folder / name
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise NconvexError(
+                f"cannot read {folder / name}: {error.strerror or error}; change its permissions"
+            ) from None
     return None
+
+
+def _hint(folder: Path, file: File) -> str:
+    """Where below a folder, as in torchvision's, the file is."""
+    for pattern in ("*", "*/*"):
+        for name in file.names:
+            for path in sorted(folder.glob(f"{pattern}/{name}")):
+                return f"; {path.parent} has it, so give that folder"
+    return ""
 
 
 def _sha256(raw: bytearray) -> str:

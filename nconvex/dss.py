@@ -24,17 +24,17 @@ from nconvex.definitions import (
     Insertion,
     Interrupted,
     Move,
-    NconvexError,
     Peak,
     Seed,
     child,
     generator,
     require_alpha,
+    require_choice,
     require_integer,
-    require_positive,
     require_theta,
+    told_apart,
 )
-from nconvex.landscape import Landscape
+from nconvex.landscape import Landscape, quantity, require_landscape, require_threshold
 from nconvex.string import String, bracketed, peak_between
 
 #: Where step 3 may start from on a segment.
@@ -110,20 +110,20 @@ def accepted(
         NconvexError: An argument is out of its range or an end has the wrong shape.
         EndpointAboveL0: An end's loss exceeds L₀.
     """
-    require_positive("L0", L0)
+    require_landscape(landscape)
+    require_threshold(landscape, L0)
     require_alpha(alpha)
-    require_integer("depth", depth, 0)
-    if depth > MAX_DEPTH:
-        raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {depth}")
-    if insert not in INSERTIONS:
-        raise NconvexError(f"insert {insert!r} is unknown; choose from {', '.join(INSERTIONS)}")
+    require_integer("depth", depth, 0, MAX_DEPTH)
+    require_choice("insert", insert, INSERTIONS)
     theta1 = require_theta("theta1", theta1).copy()
     theta2 = require_theta("theta2", theta2, theta1.size).copy()
     seed = child(seed)
     for name, theta in (("theta1", theta1), ("theta2", theta2)):
         if not (loss := landscape.loss(theta)) <= L0:
+            height, level = told_apart(loss, L0)
             raise EndpointAboveL0(
-                f"{name} has loss {loss:.6g}, above L0 = {L0:.6g}; train it further or raise L0"
+                f"{name} has {quantity(landscape)} {height}, above L0 = {level}; train it further "
+                "or raise L0"
             )
     return theta1, theta2, seed
 
@@ -160,7 +160,7 @@ class Search:
         self.progress = progress
         self.insert = insert
         self.peaks: dict[str, Peak] = {}
-        self.tried: set[str] = set()
+        self.given_up: dict[str, ConnectionStatus] = {}
         self.trace: list[Insertion] = []
         self.beads: dict[str, np.ndarray] = {}
 
@@ -170,6 +170,9 @@ class Search:
         self.peaks[place] = peak
         if peak.upper <= self.L0:  # step 4: this branch is done
             return True
+        if peak.lower <= self.L0 and not self.provable(left, right):
+            self.given_up[place] = ConnectionStatus.WITHIN_ROUNDING
+            return False
         if len(place) == self.depth:
             return False
         bead = self.train_bead(left, right, place, peak)  # step 3
@@ -177,6 +180,10 @@ class Search:
             return False
         self.beads[place] = bead
         return self.halves(left, bead, right, place)  # step 5
+
+    def provable(self, *ends: np.ndarray) -> bool:
+        """Whether each end by itself is proven to be at most L₀, as all its segments have to be."""
+        return all(peak_between(self.landscape, end, end, self.L0).upper <= self.L0 for end in ends)
 
     def train_bead(
         self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
@@ -203,7 +210,10 @@ class Search:
         move: Move = Move.INSERT,
     ) -> None:
         """Put one descent on record."""
-        self.tried.add(place)
+        diverged = descent.status is DescentStatus.DIVERGED
+        self.given_up[place] = (
+            ConnectionStatus.BEAD_DIVERGED if diverged else ConnectionStatus.BEAD_UNTRAINABLE
+        )
         self.trace.append(
             Insertion(
                 place,
@@ -259,8 +269,8 @@ class Search:
     def _status(self, place: str, peak: Peak) -> ConnectionStatus:
         if peak.upper <= self.L0:
             return ConnectionStatus.CONNECTED
-        if place in self.tried:
-            return ConnectionStatus.BEAD_UNTRAINABLE
+        if place in self.given_up:
+            return self.given_up[place]
         if len(place) == self.depth:
             return ConnectionStatus.DEPTH_EXHAUSTED
         return self.untried

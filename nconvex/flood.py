@@ -40,13 +40,19 @@ larger than half a cell, so that cells still cover the rectangle and the lines b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, require_integer, require_theta
+from nconvex.definitions import (
+    NconvexError,
+    numbers,
+    require_integer,
+    require_not_negative,
+    require_theta,
+    shown,
+)
 from nconvex.jit import kernel, part
 
 U = 2.0**-53
@@ -119,22 +125,25 @@ def flood_bracket(
         NconvexError: An argument is out of its range, an end is outside the box, or a value is
             not finite.
     """
-    require_integer("cells", cells, 3)
-    if cells > MOST_CELLS:
-        raise NconvexError(f"cells must be at most {MOST_CELLS}, not {cells}: memory would run out")
-    spans = np.asarray(box, dtype=np.float64)
+    require_integer("cells", cells, 3, MOST_CELLS)
+    for name, function in (("f", f), ("gradient", gradient)):
+        if not callable(function):
+            raise NconvexError(f"{name} must be a function of x and y, not {shown(function)}")
+    if not callable(hessian):
+        require_not_negative("hessian", hessian)
+    spans = numbers("box", box)
     if (
         spans.shape != (2, 2)
         or not np.isfinite(spans).all()
         or not (spans[:, 0] < spans[:, 1]).all()
     ):
-        raise NconvexError(f"box must be ((x from, x to), (y from, y to)), not {box!r}")
+        raise NconvexError(f"box must be ((x from, x to), (y from, y to)), not {shown(box)}")
     ends = [require_theta(f"theta{k}", theta, 2) for k, theta in ((1, theta1), (2, theta2))]
     for k, theta in enumerate(ends, 1):
         if not ((spans[:, 0] <= theta) & (theta <= spans[:, 1])).all():
-            raise NconvexError(f"theta{k} = {theta} lies outside the box {box!r}")
-    if rounding is not None and not 0.0 <= rounding < math.inf:
-        raise NconvexError(f"rounding must be at least 0 and finite, not {rounding!r}")
+            raise NconvexError(f"theta{k} = {theta} lies outside the box {shown(box)}")
+    if rounding is not None:
+        require_not_negative("rounding", rounding)
     at_ends = [_finite("f", f(*theta[:, None]), (1,))[0] for theta in ends]
     width = (spans[:, 1] - spans[:, 0]) / cells
     half = 0.5 * width + 32.0 * U * np.abs(spans).max(axis=1)

@@ -15,7 +15,13 @@ from nconvex.definitions import (
     NconvexError,
     Peak,
     RMSProp,
+    numbers,
+    require_kind,
+    require_number,
+    require_positive,
+    require_t,
     require_theta,
+    shown,
 )
 
 
@@ -107,7 +113,10 @@ class FunctionLandscape:
         rmsprop: RMSProp | None = None,
         initial: Callable[[np.random.Generator], np.ndarray] | None = None,
     ):
-        self.rmsprop = RMSProp() if rmsprop is None else rmsprop
+        for name, function in (("f", f), ("gradient", gradient)):
+            if not callable(function):
+                raise NconvexError(f"{name} must be a function of θ, not {shown(function)}")
+        self.rmsprop = settings(rmsprop)
         self._f = f
         self._gradient = gradient
         self._initial = initial
@@ -123,20 +132,22 @@ class FunctionLandscape:
 
     def loss(self, theta: np.ndarray) -> float:
         """Return f(θ)."""
-        value = np.asarray(self._f(theta))
+        value = numbers("what f returns", self._f(theta))
         if value.shape != ():
             raise NconvexError(f"f must return one number, not an array of shape {value.shape}")
         return float(value)
 
     def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return ∂f/∂θ; `rng` is not needed."""
-        g = np.asarray(self._gradient(theta), dtype=np.float64)
+        g = numbers("what gradient returns", self._gradient(theta))
         if g.shape != theta.shape:
             raise NconvexError(f"the gradient has shape {g.shape}, not {theta.shape}")
         return g
 
+    @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run RMSProp until f ≤ target; see `RMSProp` for the formula. `rng` is not needed."""
+        require_number("target", target)
         theta = require_theta("theta", theta).copy()
         theta, loss, step = textbook.descend(
             theta, lambda x: self.gradient(x, rng), self.loss, target, self.rmsprop
@@ -145,7 +156,9 @@ class FunctionLandscape:
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) at each t (T,)."""
-        return np.array([self.loss(interpolate(theta1, theta2, s)) for s in t])
+        theta1 = require_theta("theta1", theta1)
+        theta2 = require_theta("theta2", theta2, theta1.size)
+        return np.array([self.loss(interpolate(theta1, theta2, s)) for s in require_t(t)])
 
 
 def descent_status(loss: float, target: float) -> DescentStatus:
@@ -153,3 +166,39 @@ def descent_status(loss: float, target: float) -> DescentStatus:
     if loss <= target:
         return DescentStatus.REACHED
     return DescentStatus.BUDGET_SPENT if np.isfinite(loss) else DescentStatus.DIVERGED
+
+
+def settings(rmsprop: RMSProp | None) -> RMSProp:
+    """Return the settings of descents, by default `RMSProp`'s own."""
+    if rmsprop is not None:
+        require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(budget=1000)")
+    return RMSProp() if rmsprop is None else rmsprop
+
+
+def require_landscape(landscape: object) -> None:
+    """Raise NconvexError unless a landscape has the methods of `Landscape`."""
+    missing = [
+        name
+        for name in ("loss", "descend", "gamma")
+        if not callable(getattr(landscape, name, None))
+    ]
+    if missing:
+        raise NconvexError(
+            f"a landscape has methods loss, descend and gamma, as a Problem does; "
+            f"{shown(landscape)} has no {', '.join(missing)}"
+        )
+
+
+def require_threshold(landscape: object, L0: float) -> None:
+    """Raise NconvexError unless L0 is a threshold that some models of a landscape exceed."""
+    require_positive("L0", L0)
+    highest = getattr(landscape, "highest", np.inf)
+    if highest <= L0:
+        raise NconvexError(
+            f"L0 must be below {highest:g}, not {L0!r}: {quantity(landscape)} never exceeds that"
+        )
+
+
+def quantity(landscape: object) -> str:
+    """What a landscape's heights are called: "loss", unless it has a word of its own."""
+    return str(getattr(landscape, "quantity", "loss"))

@@ -13,9 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, Seed, child, require_integer, require_positive
+from nconvex.definitions import (
+    NconvexError,
+    Seed,
+    child,
+    numbers,
+    require_models,
+    require_positive,
+    shown,
+)
 from nconvex.dss import connect
-from nconvex.landscape import Landscape
+from nconvex.landscape import Landscape, require_landscape
+from nconvex.reductions import norm
 
 
 @dataclass(frozen=True)
@@ -94,20 +103,20 @@ def connectivity(
     Raises:
         NconvexError: There are fewer than two models, no thresholds, or `connect` refuses.
     """
+    require_landscape(landscape)
+    thetas = require_models("thetas", thetas)
     K = len(thetas)
-    require_integer("the number of models", K, 2)
-    if not len(L0):
-        raise NconvexError("L0 must name one threshold at least, e.g. (1e-3, 1e-2)")
-    for level in L0:
+    levels = numbers("L0", L0)
+    if levels.ndim != 1 or levels.size == 0:
+        raise NconvexError(f"L0 must be a list, e.g. (1e-3, 1e-2), not {shown(L0)}")
+    for level in levels.tolist():
         require_positive("L0", level)
     losses = np.array([landscape.loss(theta) for theta in thetas])
     heights = np.full((K, K), np.inf)
     np.fill_diagonal(heights, losses)
-    distances = {
-        (i, j): float(np.linalg.norm(thetas[i] - thetas[j])) for i in range(K) for j in range(i)
-    }
+    distances = {(i, j): float(norm(thetas[i] - thetas[j])) for i in range(K) for j in range(i)}
     searches = 0
-    for k, level in enumerate(sorted(L0)):
+    for k, level in enumerate(sorted(levels.tolist())):
         groups = _Groups(K)
         for height, i, j in _edges(heights):
             if height <= level:

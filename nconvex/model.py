@@ -21,15 +21,25 @@ Adding a loss means adding it to `parts.loss_and_slope` and `parts.LOSSES`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, require_integer, require_theta
+from nconvex.definitions import (
+    NconvexError,
+    numbers,
+    require_choice,
+    require_integer,
+    require_theta,
+    shown,
+)
 from nconvex.parts import ACTIVATIONS
+from nconvex.reductions import product
 
 INITIALISATIONS = ("default", "uniform")
+
+#: Largest θ: one vector of it takes 2 GB.
+MOST_PARAMETERS = 2**28
 
 #: Biases of ReLU units at the start. With zeros every kink of a 1-4-4-1 net lies at x = 0, the
 #: edge of the data: 77 % of starts could be trained to 1e-3 on QUAD, with 0.1 it was 97 %.
@@ -73,29 +83,28 @@ class MLP:
     initialisation: str = "default"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sizes", tuple(self.sizes))
-        if len(self.sizes) < 2:
-            raise NconvexError(f"sizes must name inputs and outputs at least, not {self.sizes!r}")
+        if not isinstance(self.sizes, tuple | list) or len(self.sizes) < 2:
+            raise NconvexError(
+                f"sizes must name inputs and outputs at least, e.g. MLP((30, 8, 1)), not "
+                f"{shown(self.sizes)}"
+            )
         for size in self.sizes:
             require_integer("a layer's size", size, 1)
+        object.__setattr__(self, "sizes", tuple(map(int, self.sizes)))
         for name in (self.activation, self.output_activation):
-            if name not in ACTIVATIONS:
-                raise NconvexError(
-                    f"activation {name!r} is unknown; choose from {', '.join(ACTIVATIONS)}"
-                )
-        if self.initialisation not in INITIALISATIONS:
-            raise NconvexError(
-                f"initialisation {self.initialisation!r} is unknown; "
-                f"choose from {', '.join(INITIALISATIONS)}"
-            )
+            require_choice("activation", name, ACTIVATIONS)
+        require_choice("initialisation", self.initialisation, INITIALISATIONS)
+        if not isinstance(self.biases, bool | np.bool_):
+            raise NconvexError(f"biases must be True or False, not {shown(self.biases)}")
+        require_integer("the number of parameters", self.n_parameters, 1, MOST_PARAMETERS)
 
     @classmethod
-    def of_the_authors(cls, sizes: Sequence[int] = (1, 4, 4, 1)) -> MLP:
+    def of_the_authors(cls, sizes: tuple[int, ...] = (1, 4, 4, 1)) -> MLP:
         """Make the network of the authors' published experiments.
 
         Sigmoid on every layer, the output too; no biases; weights uniform on (-1, 1).
         """
-        return cls(tuple(sizes), "sigmoid", "sigmoid", biases=False, initialisation="uniform")
+        return cls(sizes, "sigmoid", "sigmoid", biases=False, initialisation="uniform")
 
     @property
     def layers(self) -> np.ndarray:
@@ -120,8 +129,10 @@ class MLP:
         Raises:
             NconvexError: theta has not `n_parameters` elements.
         """
-        if theta.shape != (self.n_parameters,):
-            raise NconvexError(f"theta has shape {theta.shape}, not ({self.n_parameters},)")
+        if not isinstance(theta, np.ndarray) or theta.shape != (self.n_parameters,):
+            raise NconvexError(
+                f"theta must be an array of shape ({self.n_parameters},), not {shown(theta)}"
+            )
         return [
             (
                 theta[weights : weights + n_in * n_out].reshape(n_in, n_out),
@@ -162,12 +173,12 @@ class MLP:
             NconvexError: theta or X has the wrong shape.
         """
         theta = require_theta("theta", theta, self.n_parameters)
-        a = np.asarray(X, dtype=np.float64)
+        a = numbers("X", X)
         if a.ndim != 2 or a.shape[1] != self.sizes[0]:
             raise NconvexError(f"X has shape {a.shape}; it must be (N, {self.sizes[0]})")
         layers = [a]
         for (W, b), (_, _, activation) in zip(self.unpack(theta), self._shapes(), strict=True):
-            a = layers[-1] @ W
+            a = product(layers[-1], W)
             layers.append(_activate(a if b is None else a + b, activation))
         return layers
 

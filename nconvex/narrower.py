@@ -48,7 +48,7 @@ from fractions import Fraction
 import numpy as np
 
 from nconvex.curve import interpolate
-from nconvex.definitions import NconvexError
+from nconvex.definitions import NconvexError, require_kind
 from nconvex.problem import Problem
 from nconvex.rational import (
     Matrix,
@@ -65,6 +65,9 @@ from nconvex.rational import (
 #: Activations of the hidden and of the output layer that are understood here.
 PLAIN = ("relu", "identity")
 
+#: Beyond this, squares of data and sums of them overflow.
+LARGEST = 1e150
+
 #: How far inside of its cone a normal is looked for, far ones first: these make smaller weights.
 SHARES = 0.8 ** np.arange(150)
 
@@ -80,7 +83,13 @@ def narrower_infimum(problem: Problem) -> float:
     Raises:
         NconvexError: The problem is another, or the three points span no more than a plane.
     """
+    require_kind("problem", problem, Problem, "nc.quad.problem()")
     model = problem.model
+    for name, array in (("X_test", problem.X_test), ("y_test", problem.y_test)):
+        if np.abs(array).max() >= LARGEST:
+            raise NconvexError(
+                f"{name} has numbers from {LARGEST:g} on, whose squares overflow; scale the data"
+            )
     if problem.loss_name == "mse" and (model.activation, model.output_activation) == PLAIN:
         if len(model.sizes) == 3 and model.sizes[::2] == (1, 1) and model.biases:
             return _infimum_on_line(problem.X_test, problem.y_test, model.sizes[1] - 1)

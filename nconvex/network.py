@@ -10,6 +10,7 @@ import numpy as np
 
 from nconvex import certify, redundancy
 from nconvex.definitions import Descent, Peak, RMSProp, require_theta
+from nconvex.landscape import settings
 from nconvex.model import MLP
 
 _Same = TypeVar("_Same", bound="NetworkLandscape")
@@ -112,7 +113,7 @@ class NetworkLandscape(ABC):
     def with_descents(self: _Same, rmsprop: RMSProp) -> _Same:
         """Return the same landscape with other settings of its descents."""
         other = copy(self)
-        other.rmsprop = rmsprop
+        other.rmsprop = settings(rmsprop)
         return other
 
     def describe(self) -> dict[str, np.ndarray]:

@@ -72,6 +72,7 @@ from nconvex.model import MLP
 from nconvex.network import NetworkLandscape
 from nconvex.parts import LOSSES
 from nconvex.problem import Problem
+from nconvex.reductions import norm
 from nconvex.samplers import SAMPLERS
 from nconvex.store import Store
 from nconvex.string import String
@@ -707,7 +708,7 @@ def _measured(string: String | None) -> tuple[float, ...]:
 def _steepest(problem: Problem, string: String) -> float:
     """The largest norm of the gradient (of the training loss) at some points of each segment."""
     return max(
-        float(np.linalg.norm(problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]))
+        float(norm(problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]))
         for left, right in itertools.pairwise(string.beads)
         for t in SLOPES
     )

@@ -8,8 +8,19 @@ import numpy as np
 
 from nconvex import certify, engines, parts
 from nconvex.curve import interpolate
-from nconvex.definitions import Descent, NconvexError, RMSProp, require_theta
-from nconvex.landscape import descent_status
+from nconvex.definitions import (
+    Descent,
+    NconvexError,
+    RMSProp,
+    numbers,
+    require_choice,
+    require_finite,
+    require_kind,
+    require_number,
+    require_t,
+    require_theta,
+)
+from nconvex.landscape import descent_status, settings
 from nconvex.model import MLP
 from nconvex.network import NetworkLandscape
 
@@ -56,11 +67,11 @@ class Problem(NetworkLandscape):
         rmsprop: RMSProp | None = None,
         engine: str | None = None,
     ):
-        if loss not in parts.LOSSES:
-            raise NconvexError(f"loss {loss!r} is unknown; choose from {', '.join(parts.LOSSES)}")
+        require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
+        require_choice("loss", loss, parts.LOSSES)
         self.model = model
         self.loss_name = loss
-        self.rmsprop = RMSProp() if rmsprop is None else rmsprop
+        self.rmsprop = settings(rmsprop)
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
         self.engine = engines.make(engine, model, loss, self.X, self.y, self.X_test, self.y_test)
@@ -85,16 +96,18 @@ class Problem(NetworkLandscape):
         Raises:
             NconvexError: theta is of another size or not finite.
         """
+        require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
         theta, steps = self.engine.descend(theta, target * (1.0 - ROUNDING), self.rmsprop)
-        loss = float(self.engine.losses(theta[None])[0])
+        finite = np.isfinite(theta).all()  # tanh of an infinite weight is finite again
+        loss = float(self.engine.losses(theta[None])[0]) if finite else np.inf
         return Descent(theta, loss, steps, descent_status(loss, target))
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
         theta1 = require_theta("theta1", theta1, self._n_parameters)
         theta2 = require_theta("theta2", theta2, self._n_parameters)
-        t = np.asarray(t, dtype=np.float64)
+        t = require_t(t)
         parts = [t[start : start + POINTS] for start in range(0, t.size, POINTS)]
         return np.concatenate(
             [self.engine.losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
@@ -121,18 +134,13 @@ def _checked(
     arrays = []
     for name, given, columns in (("X", X, model.sizes[0]), ("y", y, model.sizes[-1])):
         name += suffix
-        try:
-            array = np.array(given, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise NconvexError(f"{name} must be an array of numbers") from None
+        array = numbers(name, given)
         if array.ndim != 2 or array.shape[1] != columns or len(array) == 0:
             hint = f"; use {name}[:, None]" if array.ndim == 1 and columns == 1 else ""
             raise NconvexError(
                 f"{name} has shape {array.shape}; the model needs (N, {columns}), N ≥ 1{hint}"
             )
-        if not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise NconvexError(f"{name}[{row}] is {array[row]}; remove samples that are not finite")
+        require_finite(name, array)
         arrays.append(array)
     if len(arrays[0]) != len(arrays[1]):
         raise NconvexError(

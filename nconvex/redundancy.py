@@ -25,6 +25,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nconvex.model import MLP
+from nconvex.reductions import dot, inverse_gram, norm, triangle
 
 #: A unit is taken for redundant if its fold changes the loss by less than this part of it. Rounding
 #: changes it by about 1e-13; the certificate judges the path in any case.
@@ -32,9 +33,6 @@ FREE = 1e-6
 
 #: Where no unit is redundant, one of so many of the least needed is folded, at random.
 LEAST_NEEDED = 3
-
-#: Relative weight that keeps the normal equations of exactly redundant units solvable.
-RIDGE = 1e-13
 
 
 def revive(
@@ -64,50 +62,61 @@ def revive(
         revived: (P,) their incoming weights drawn anew; the loss is constant on the line from
             `folded`, always.
     """
-    activations = model.activations(theta, X)[1:-1]
+    layers = [
+        triangle(A if b is None else np.concatenate([A, np.ones((len(A), 1))], axis=1))
+        for A, (_, b) in zip(
+            model.activations(theta, X)[1:-1], model.unpack(theta)[1:], strict=True
+        )
+    ]
     whole = loss(theta)
     folded, gone = theta, list[tuple[int, int]]()
-    while len(gone) < sum(layer.shape[1] for layer in activations):
-        needs = sorted(_needs(model, folded, activations, gone))
+    while len(gone) < sum(model.sizes[1:-1]):
+        inverses = [_inverse(model, R, layer, gone) for layer, R in enumerate(layers)]
+        needs = sorted(_needs(model, folded, inverses))
         _, layer, unit = needs[0]
-        candidate = _fold(model, folded, activations, gone, layer, unit)
+        candidate = _fold(model, folded, inverses, layer, unit)
         if abs(loss(candidate) - whole) <= FREE * whole:
             folded = candidate
             gone.append((layer, unit))
             continue
         if not gone:
             _, layer, unit = needs[rng.integers(min(LEAST_NEEDED, len(needs)))]
-            folded = _fold(model, folded, activations, gone, layer, unit)
+            folded = _fold(model, folded, inverses, layer, unit)
             gone.append((layer, unit))
         break
     revived = folded.copy()
     drawn = model.unpack(model.initial(rng))
-    inputs = model.activations(theta, centres)
     for layer, unit in sorted(gone):
         W, b = model.unpack(revived)[layer]
         W[:, unit] = drawn[layer][0][:, unit]
         if b is not None:
-            b[unit] = -(inputs[layer][rng.integers(len(centres))] @ W[:, unit])
+            place = rng.integers(len(centres))
+            kink = model.activations(theta, centres[place : place + 1])[layer][0]
+            b[unit] = -dot(kink, W[:, unit])
     return folded, revived
 
 
-def _needs(
-    model: MLP, theta: np.ndarray, activations: list[np.ndarray], gone: list[tuple[int, int]]
-) -> list[tuple[float, int, int]]:
-    """How much the next layer's inputs change if a unit is folded: (RMS change, layer, unit).
+def _inverse(
+    model: MLP, R: np.ndarray, layer: int, gone: list[tuple[int, int]]
+) -> tuple[list[int], np.ndarray]:
+    """A layer's units that are left, and G⁻¹, G the Gram matrix of theirs and the ones' columns.
 
-    The residual of A_u's regression on the others is 1/(G⁻¹)_uu, G being the Gram matrix of all.
+    The residual of A_u's regression on the others is 1/(G⁻¹)_uu, its coefficients are
+    c_v = -(G⁻¹)_uv / (G⁻¹)_uu.
     """
+    units = model.sizes[layer + 1]
+    left = [unit for unit in range(units) if (layer, unit) not in gone]
+    return left, inverse_gram(R[:, [*left, *range(units, R.shape[1])]])
+
+
+def _needs(
+    model: MLP, theta: np.ndarray, inverses: list[tuple[list[int], np.ndarray]]
+) -> list[tuple[float, int, int]]:
+    """How much the next layer's inputs change if a unit is folded: (change, layer, unit)."""
     result = []
-    for layer, (A, (W, b)) in enumerate(zip(activations, model.unpack(theta)[1:], strict=True)):
-        left = [unit for unit in range(A.shape[1]) if (layer, unit) not in gone]
-        if not left:
-            continue
-        M = _with_ones(A[:, left], b)
-        gram = M.T @ M / len(M)
-        gram[np.diag_indices(len(gram))] += RIDGE * max(float(np.trace(gram)), 1e-300)
-        residuals = 1.0 / np.diag(np.linalg.inv(gram))[: len(left)]
-        needs = np.sqrt(np.maximum(residuals, 0.0)) * np.linalg.norm(W[left], axis=1)
+    for layer, (left, inverse) in enumerate(inverses):
+        W, _ = model.unpack(theta)[layer + 1]
+        needs = norm(W[left]) / np.sqrt(np.diag(inverse)[: len(left)])
         result += [(float(need), layer, unit) for need, unit in zip(needs, left, strict=True)]
     return result
 
@@ -115,23 +124,19 @@ def _needs(
 def _fold(
     model: MLP,
     theta: np.ndarray,
-    activations: list[np.ndarray],
-    gone: list[tuple[int, int]],
+    inverses: list[tuple[list[int], np.ndarray]],
     layer: int,
     unit: int,
 ) -> np.ndarray:
     """Give a unit's outgoing weights to the others of its layer, by least squares."""
     folded = theta.copy()
-    A = activations[layer]
     W, b = model.unpack(folded)[layer + 1]
-    others = [v for v in range(A.shape[1]) if v != unit and (layer, v) not in gone]
-    c = np.linalg.lstsq(_with_ones(A[:, others], b), A[:, unit], rcond=1e-10)[0]
-    W[others] += np.outer(c[: len(others)], W[unit])
+    left, inverse = inverses[layer]
+    place = left.index(unit)
+    c = -inverse[place] / inverse[place, place]
+    outgoing = W[unit].copy()
+    W[left] += c[: len(left), None] * outgoing
     if b is not None:
-        b += c[-1] * W[unit]
+        b += c[-1] * outgoing
     W[unit] = 0.0
     return folded
-
-
-def _with_ones(A: np.ndarray, biases: np.ndarray | None) -> np.ndarray:
-    return A if biases is None else np.concatenate([A, np.ones((len(A), 1))], axis=1)

@@ -40,9 +40,11 @@ from nconvex.definitions import (
     child,
     generator,
     require_integer,
+    require_kind,
 )
 from nconvex.dss import Search, accepted
 from nconvex.landscape import Landscape, Reviving
+from nconvex.reductions import norm
 from nconvex.string import String, bracketed, joined, string_through
 
 #: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 500 to 2,000 steps are about
@@ -108,6 +110,7 @@ def connect_reviving(
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     require_integer("rounds", rounds, 0)
+    require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(budget=1000)")
     graph = _Graph(landscape, theta1, theta2, L0, alpha, depth, seed, progress, insert)
     try:
         if isinstance(landscape, Reviving):
@@ -287,7 +290,7 @@ class _Graph:
     def _closest_untried(self) -> tuple[int, int] | None:
         sides = {self._component[0], self._component[1]}
         pairs = [
-            (float(np.linalg.norm(self._nodes[i] - self._nodes[j])), i, j)
+            (float(norm(self._nodes[i] - self._nodes[j])), i, j)
             for i, j in itertools.combinations(range(len(self._nodes)), 2)
             if self._component[i] != self._component[j]
             and {self._component[i], self._component[j]} & sides

@@ -43,10 +43,12 @@ from nconvex.definitions import (
     Seed,
     generator,
     require_integer,
+    require_kind,
 )
 from nconvex.dss import accepted
 from nconvex.landscape import Differentiable, Landscape
 from nconvex.network import NetworkLandscape
+from nconvex.reductions import norm, product
 from nconvex.string import String, peak_between, string_through
 
 #: Gradient evaluations that a rival may take by default.
@@ -57,6 +59,9 @@ STRATA = 8
 
 #: Straight segments by which a Bézier curve is judged.
 CORNERS = 64
+
+#: Free corners at most: from a degree of 1,030 on, Bézier curves' coefficients overflow.
+MOST_BENDS = 1_000
 
 #: Steps between two judgements of a curve or a band, as between two looks of our descents.
 JUDGED = 10
@@ -144,7 +149,7 @@ def polychain(
             has no gradients.
         EndpointAboveL0: An end's loss exceeds L₀.
     """
-    require_integer("bends", bends, 1)
+    require_integer("bends", bends, 1, MOST_BENDS)
 
     def hats(t: np.ndarray) -> np.ndarray:
         return np.maximum(0.0, 1.0 - np.abs(t[:, None] * (bends + 1) - np.arange(bends + 2)))
@@ -166,7 +171,7 @@ def bezier(
     rmsprop: RMSProp = RATES,
 ) -> String:
     """Train a Bézier curve of degree bends + 1; see the module and `polychain`."""
-    require_integer("bends", bends, 1)
+    require_integer("bends", bends, 1, MOST_BENDS)
     degree = bends + 1
     k = np.arange(degree + 1)
     binomials = np.array([comb(degree, j) for j in k], dtype=np.float64)
@@ -193,7 +198,9 @@ def _curve(
     bends: int,
     rmsprop: RMSProp,
 ) -> String:
-    landscape, theta1, theta2, numbers = _trainable(landscape, theta1, theta2, L0, budget, seed)
+    landscape, theta1, theta2, numbers = _trainable(
+        landscape, theta1, theta2, L0, budget, seed, rmsprop
+    )
     rng = generator(numbers)
     points = interpolate(theta1, theta2, np.linspace(0.0, 1.0, bends + 2)[:, None])
     mean_square = np.zeros((bends, theta1.size))
@@ -201,7 +208,7 @@ def _curve(
     shrink = rmsprop.final_learning_rate / rmsprop.learning_rate
 
     def path() -> np.ndarray:
-        beads = coefficients(corners) @ points
+        beads = product(coefficients(corners), points)
         beads[0], beads[-1] = theta1, theta2
         return beads
 
@@ -230,8 +237,8 @@ def curve_gradient(
         weights: (T, K) the cₖ(t).
         rng: For gradients that are estimates.
     """
-    gradients = np.array([landscape.gradient(theta, rng) for theta in weights @ points])
-    return np.asarray(weights[:, 1:-1].T @ gradients / len(weights))
+    gradients = np.array([landscape.gradient(theta, rng) for theta in product(weights, points)])
+    return product(weights[:, 1:-1].T, gradients) / len(weights)
 
 
 def nudged_elastic_band(
@@ -258,7 +265,9 @@ def nudged_elastic_band(
         NconvexError: As for `polychain`.
         EndpointAboveL0: An end's loss exceeds L₀.
     """
-    landscape, theta1, theta2, numbers = _trainable(landscape, theta1, theta2, L0, budget, seed)
+    landscape, theta1, theta2, numbers = _trainable(
+        landscape, theta1, theta2, L0, budget, seed, rmsprop
+    )
     rng = generator(numbers)
     shrink = rmsprop.final_learning_rate / rmsprop.learning_rate
     beads = interpolate(theta1, theta2, np.linspace(0.0, 1.0, PIVOTS + 2)[:, None])
@@ -299,12 +308,12 @@ def _nudged(gradients: np.ndarray, beads: np.ndarray) -> np.ndarray:
     proportion to how much farther one neighbour is than the other, and as strong as the gradient.
     """
     steps = np.diff(beads, axis=0)
-    lengths = np.linalg.norm(steps, axis=1)
+    lengths = norm(steps)
     tangents = beads[2:] - beads[:-2]
-    tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-300)
+    tangents /= np.maximum(norm(tangents)[:, None], 1e-300)
     along = np.sum(gradients * tangents, axis=1, keepdims=True)
     uneven = (lengths[1:] - lengths[:-1]) / np.maximum(lengths[1:] + lengths[:-1], 1e-300)
-    strength = SPRING * np.linalg.norm(gradients, axis=1) * uneven
+    strength = SPRING * norm(gradients) * uneven
     return np.asarray(gradients - along * tangents - strength[:, None] * tangents)
 
 
@@ -321,8 +330,10 @@ def _trainable(
     L0: float,
     budget: int,
     seed: Seed,
+    rmsprop: RMSProp,
 ) -> tuple[_Surface, np.ndarray, np.ndarray, tuple[int, ...]]:
     require_integer("budget", budget, 1)
+    require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(learning_rate=1e-2)")
     if not isinstance(landscape, Differentiable):
         raise NconvexError("this method needs a landscape with a method gradient(theta, rng)")
     return landscape, *_accepted(landscape, theta1, theta2, L0, seed)

@@ -30,7 +30,8 @@ A linear layer
     one for a difference, two for S, the products, and a sum of at most 2 n_in + 1 terms. Inherited
     errors pass through the weights. So
 
-        ε' = Σ W ε + 2 γ_n (P + Q) + ν (1 + Σ (1 + V + H)),   V' = 1.01 P + ν,   H' = 1.01 (P + Q) + ν
+        ε' = Σ W ε + 2 γ_n (P + Q) + ν (1 + Σ (1 + V + H)),
+        V' = 1.01 P + ν,   H' = 1.01 (P + Q) + ν
 
     (1.01 covers the roundings themselves: γ_n is far below 0.01 for all n that fit in memory).
     First layers that are kept for both ends, z₁ and z₂, err by γ_n P each; v = (1 - c) z₁ + c z₂
@@ -47,10 +48,10 @@ An activation
     below 10⁻³⁰⁰ moves a(t) by less than ν. V' = 1.01.
 
 The loss
-    With R = V + H + max |y| and e = ε + 4 u R, a mean of losses of |ρ + s D| + |s| E errs by at most
-    ℓ'(R + e) e from its arguments: for the squared loss 2 (R + e) e; for Huber's δ e, else e. Its
-    own sums err by 4 γ_n ℓ(R), n counting N additions for each output and some for each term. exp
-    and log1p add 32 u (1 + R). The sum over the samples, N ℓ(R), must not overflow.
+    With R = V + H + max |y| and e = ε + 4 u R, a mean of losses of |ρ + s D| + |s| E errs by at
+    most ℓ'(R + e) e from its arguments: for the squared loss 2 (R + e) e; for Huber's δ e, else e.
+    Its own sums err by 4 γ_n ℓ(R), n counting N additions for each output and some for each term.
+    exp and log1p add 32 u (1 + R). The sum over the samples, N ℓ(R), must not overflow.
 
 Cross-entropy
     Differences of logits have weights of at most 2 W, so that their errors are at most 2 ε with the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nconvex.breadth_first import connect_breadth_first
-from nconvex.definitions import NconvexError
+from nconvex.definitions import require_choice
 from nconvex.dss import connect
 from nconvex.revival import connect_reviving
 from nconvex.springs import connect_with_springs
@@ -27,6 +27,5 @@ def sampler(name: str) -> Callable[..., String]:
     Raises:
         NconvexError: There is none of that name.
     """
-    if name not in SAMPLERS:
-        raise NconvexError(f"sampler {name!r} is unknown; choose from {', '.join(SAMPLERS)}")
+    require_choice("sampler", name, SAMPLERS)
     return SAMPLERS[name]

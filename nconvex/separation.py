@@ -35,7 +35,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, require_theta
+from nconvex.definitions import (
+    NconvexError,
+    numbers,
+    require_finite,
+    require_kind,
+    require_not_negative,
+    require_theta,
+)
 from nconvex.model import MLP
 from nconvex.problem import Problem
 from nconvex.rational import determinant, dot, rationals, sign
@@ -75,21 +82,21 @@ def det_sign(model: MLP, theta: np.ndarray, X: np.ndarray) -> int:
         NconvexError: The units are not ReLU, there is no hidden layer, theta or X has another
             shape or is not finite.
     """
+    require_kind("model", model, MLP, "MLP((2, 3, 2))")
     theta = require_theta("theta", theta, model.n_parameters)
     if model.activation != "relu" or len(model.sizes) < 3:
         raise NconvexError(
             f"the sign is exact for hidden ReLU units, not for sizes {model.sizes} of "
             f"{model.activation}; use MLP((n, h, m))"
         )
-    X = np.asarray(X, dtype=np.float64)
+    X = numbers("X", X)
     needed = (model.sizes[-2] + model.biases, model.sizes[0])
     if X.shape != needed:
         raise NconvexError(
             f"X has shape {X.shape}; the determinant of {model.sizes[-2]} units "
             f"{'and an output bias' if model.biases else 'without biases'} needs {needed}"
         )
-    if not np.isfinite(X).all():
-        raise NconvexError("X is not finite; remove samples that are not")
+    require_finite("X", X)
     activations = rationals(X)
     for W, b in model.unpack(theta)[:-1]:
         columns = rationals(W.T)
@@ -123,10 +130,8 @@ def lower_bound(
     Raises:
         NconvexError: `det_sign` refuses, or narrower is negative or not finite.
     """
-    if not 0.0 <= narrower < np.inf:
-        raise NconvexError(
-            f"narrower must be a finite loss, not {narrower!r}; narrower_infimum computes it"
-        )
+    require_kind("problem", problem, Problem, "nc.quad.problem()")
+    require_not_negative("narrower, which narrower_infimum computes,", narrower)
     first, second = (det_sign(problem.model, theta, problem.X_test) for theta in (theta1, theta2))
     ends = max(0.0, *(problem.bracket(theta, theta).lower for theta in (theta1, theta2)))
     if first * second <= 0 and narrower >= ends:

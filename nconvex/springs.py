@@ -29,9 +29,12 @@ from nconvex.definitions import (
     Seed,
     child,
     generator,
+    require_kind,
+    require_not_negative,
 )
 from nconvex.dss import Search, accepted
 from nconvex.landscape import Differentiable, Landscape, descent_status
+from nconvex.reductions import dot, norm
 from nconvex.string import String, bracketed
 
 #: ζ and κ, in units of L₀. On 1-4-4-1 networks stronger springs make paths shorter and keep more
@@ -79,9 +82,9 @@ def connect_with_springs(
         EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
         Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
-    for name, strength in (("zeta", zeta), ("kappa", kappa)):
-        if not 0.0 <= strength < np.inf:
-            raise NconvexError(f"{name} must be at least 0 and finite, not {strength!r}")
+    require_not_negative("zeta", zeta)
+    require_not_negative("kappa", kappa)
+    require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(budget=1000)")
     if not isinstance(landscape, Differentiable):
         raise NconvexError("springs need a landscape with a method gradient(theta, rng)")
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
@@ -113,13 +116,14 @@ class _Springs(Search):
         self.record(place, peak.t_star, peak.lower, descent)
         return descent.theta if descent.status is DescentStatus.REACHED else None
 
+    @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def _descend(
         self, theta: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
     ) -> Descent:
         landscape, settings, target = self.landscape, self._settings, self.alpha * self.L0
         assert isinstance(landscape, Differentiable)
         chord = right - left
-        length = max(float(np.linalg.norm(chord)), np.finfo(float).tiny)
+        length = max(float(norm(chord)), np.finfo(float).tiny)
         middle = interpolate(left, right, 0.5)
         mean_square = np.zeros_like(theta)
         loss, step = landscape.loss(theta), 0
@@ -131,7 +135,7 @@ class _Springs(Search):
             theta = theta - rate * g / (np.sqrt(mean_square) + settings.epsilon)
             step += 1
             if step % settings.check_every == 0 or step == settings.budget:
-                loss = landscape.loss(theta)
+                loss = landscape.loss(theta) if np.isfinite(theta).all() else np.inf
         return Descent(theta, loss, step, descent_status(loss, target))
 
     def _pull(
@@ -144,10 +148,10 @@ class _Springs(Search):
         length: float,
     ) -> np.ndarray:
         """The gradient of the springs and of the hyperplane's term; 0 where it has none."""
-        pull = (self._kappa / length**2) * np.sign(np.dot(chord, theta - middle)) * chord
+        pull = (self._kappa / length**2) * np.sign(dot(chord, theta - middle)) * chord
         for end in (left, right):
             away = theta - end
-            distance = float(np.linalg.norm(away))
+            distance = float(norm(away))
             if distance > 0.0:
                 pull = pull + (self._zeta / (length * distance)) * away
         return np.asarray(pull)

@@ -20,13 +20,19 @@ from nconvex.definitions import (
     Peak,
     Seed,
     child,
+    is_number,
     require_alpha,
     require_integer,
+    require_models,
     require_positive,
-    require_theta,
+    shown,
 )
 from nconvex.files import read_arrays, write_arrays
-from nconvex.landscape import Landscape, certifies
+from nconvex.landscape import Landscape, certifies, require_landscape
+from nconvex.reductions import norm, product
+
+#: Models whose distance is less than this part of their own size are one: 32 units of rounding.
+COINCIDE = 2.0**-48
 
 #: Of `String.save`'s files; raised when their meaning changes.
 FORMAT = 3
@@ -143,7 +149,7 @@ class String:
     @property
     def segment_lengths(self) -> np.ndarray:
         """(n-1,) Euclidean lengths of the segments, over weights and biases."""
-        return np.sqrt(np.sum(np.diff(self.beads, axis=0) ** 2, axis=1))
+        return norm(np.diff(self.beads, axis=0))
 
     @property
     def path_length(self) -> float:
@@ -152,12 +158,16 @@ class String:
 
     @property
     def normalized_length(self) -> float:
-        """Path length over the distance of the ends; 1 for a point, infinite for a closed loop."""
-        # Not by linalg.norm, whose last bits depend on the number of threads.
-        distance = float(np.sqrt(np.sum((self.beads[-1] - self.beads[0]) ** 2)))
-        if distance == 0.0:
-            return np.inf if self.path_length > 0.0 else 1.0
-        return max(1.0, self.path_length / distance)  # rounding alone can bring it below 1
+        """Path length over the distance of the ends; 1 for a point, infinite for a closed loop.
+
+        What is no longer than `COINCIDE` times the beads' own distances from the origin, added up,
+        is taken for a point: the rounding of curves through identical ends makes such lengths.
+        """
+        length, distance = self.path_length, float(norm(self.beads[-1] - self.beads[0]))
+        nothing = COINCIDE * float(np.sum(norm(self.beads)))
+        if length <= nothing:
+            return 1.0
+        return max(1.0, length / distance) if distance > nothing else np.inf
 
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""
@@ -177,8 +187,8 @@ class String:
         Raises:
             NconvexError: s lies outside [0, 1].
         """
-        if not 0.0 <= s <= 1.0:
-            raise NconvexError(f"s must lie in [0, 1], not {s!r}: it is a fraction of the path")
+        if not is_number(s) or not 0.0 <= s <= 1.0:
+            raise NconvexError(f"s must lie in [0, 1], not {shown(s)}: a fraction of the path")
         if s == 1.0:
             return self.beads[-1].copy()
         lengths = self.segment_lengths
@@ -195,8 +205,10 @@ class String:
         From the Gram matrix of the centred beads, which is as small as they are few, whatever the
         number of parameters. Components of no spread are zero, so that there are always n.
         """
+        require_integer("n", n, 1, 1_000)
         centred = self.beads - self.beads.mean(axis=0)
-        spread, vectors = np.linalg.eigh(centred @ centred.T)
+        # LAPACK splits only large matrices among threads; this one is drawn, not reported.
+        spread, vectors = np.linalg.eigh(product(centred, centred.T))
         result = np.zeros((len(self.beads), n))
         kept = min(n, len(spread))
         largest = np.maximum(spread[::-1][:kept], 0.0)
@@ -397,10 +409,8 @@ def string_through(
             the first, or L0 is not positive.
     """
     require_positive("L0", L0)
-    if len(beads) < 2:
-        raise NconvexError(f"a path needs two models at least, not {len(beads)}")
-    size = np.size(beads[0])
-    beads = np.array([require_theta(f"beads[{k}]", theta, size) for k, theta in enumerate(beads)])
+    require_landscape(landscape)
+    beads = np.array(require_models("beads", beads))
     peaks = [peak_between(landscape, left, right, L0) for left, right in itertools.pairwise(beads)]
     statuses = [
         ConnectionStatus.CONNECTED if peak.upper <= L0 else ConnectionStatus.PATH_ABOVE_L0

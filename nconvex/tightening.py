@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nconvex.curve import interpolate
-from nconvex.definitions import NconvexError, Peak, require_integer
-from nconvex.landscape import Landscape
+from nconvex.definitions import NconvexError, Peak, require_integer, require_kind
+from nconvex.landscape import Landscape, require_landscape
+from nconvex.reductions import dot, norm
 from nconvex.string import String, peak_between, string_through
 
 #: Parts of the way to the chord that a bead is tried at, the farthest first.
@@ -62,6 +63,8 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
     Raises:
         NconvexError: The string is not connected, or sweeps is below 1.
     """
+    require_landscape(landscape)
+    require_kind("string", string, String, "what connect returns")
     require_integer("sweeps", sweeps, 1)
     if not string.connected:
         raise NconvexError(
@@ -92,7 +95,7 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
     length = string.path_length
     for _ in range(sweeps):
         visit()
-        before, length = length, float(np.sum(np.linalg.norm(np.diff(beads, axis=0), axis=1)))
+        before, length = length, float(np.sum(norm(np.diff(beads, axis=0))))
         if length > (1.0 - WORTHWHILE) * before:
             break
     tight = string_through(landscape, beads, string.L0, string.trace, string.sampler, string.seed)
@@ -102,5 +105,5 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
 def _foot(left: np.ndarray, bead: np.ndarray, right: np.ndarray) -> np.ndarray:
     """The point of the segment from left to right that is closest to the bead."""
     chord = right - left
-    s = float(np.dot(bead - left, chord) / max(float(np.dot(chord, chord)), 1e-300))
+    s = dot(bead - left, chord) / max(dot(chord, chord), 1e-300)
     return interpolate(left, right, min(max(s, 0.0), 1.0))

@@ -13,9 +13,8 @@ from nconvex.definitions import (
     child,
     generator,
     require_integer,
-    require_positive,
 )
-from nconvex.landscape import Trainable
+from nconvex.landscape import Trainable, require_landscape, require_threshold
 
 #: Starts drawn before a model counts as untrainable. On QUAD at L₀ = 1e-3 about 3 % of starts are
 #: untrainable (dead ReLUs), so twenty in a row mean that L₀ is out of reach.
@@ -38,7 +37,8 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
     Raises:
         NconvexError: L0 is not positive, or max_starts is below 1.
     """
-    require_positive("L0", L0)
+    require_landscape(problem)
+    require_threshold(problem, L0)
     require_integer("max_starts", max_starts, 1)
     descents: list[Descent] = []
     while len(descents) < max_starts:

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "nconvex"
 ORDER = (
     "definitions",
     "files",
+    "reductions",
     "jit",
     "vectors",
     "parts",
@@ -160,7 +161,7 @@ FORBIDDEN = {
     "intervals": set(ORDER),
     "store": set(ORDER) - {"definitions"},
     "pairs": {"plots", "cli"},
-    "merging": set(ORDER) - {"definitions", "landscape", "dss"},
+    "merging": set(ORDER) - {"definitions", "reductions", "landscape", "dss"},
     "presets": {"plots", "cli", "store"},
     "survey": {"store"},
     "verify": set(ORDER),

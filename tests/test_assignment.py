@@ -45,7 +45,15 @@ def test_alignment_brings_networks_closer_and_changes_no_output():
     assert np.linalg.norm(theta3 - theta1) < np.linalg.norm(theta2 - theta1)
 
 
-@pytest.mark.parametrize("gains", [np.ones((2, 3)), np.full((2, 2), np.nan)])
-def test_what_is_no_assignment_is_refused(gains):
-    with pytest.raises(NconvexError, match="square matrix of finite"):
+@pytest.mark.parametrize(
+    ("gains", "message"),
+    [
+        (np.ones((2, 3)), r"square matrix, not of shape \(2, 3\)"),
+        (np.full((2, 2), np.nan), r"gains\[0, 0\] is nan"),
+        (3.0, r"square matrix, not of shape \(\)"),
+        ("best", "array of numbers, not str"),
+    ],
+)
+def test_what_is_no_assignment_is_refused(gains, message):
+    with pytest.raises(NconvexError, match=message):
         assignment(gains)

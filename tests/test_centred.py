@@ -335,7 +335,7 @@ def test_the_exponential_is_as_good_as_stated():
     assert code(-1e9) == code(-700.0) > 0
 
 
-# -- Planted wrong formulas: the kernels as plain Python, one function replaced ---------------------
+# -- Planted wrong formulas: the kernels as plain Python, one function replaced -------------------
 
 TILE = 4
 
@@ -519,7 +519,8 @@ def test_a_proof_that_forgets_rounding_is_caught(loss):
 def test_no_index_is_out_of_bounds(tmp_path):
     code = (
         "import numpy as np, test_centred as t\n"
-        "for shape, activation, loss in (((1, 4, 4, 1), 'relu', 'mse'), ((2, 3, 2), 'tanh', 'mae'),\n"
+        "for shape, activation, loss in (\n"
+        "        ((1, 4, 4, 1), 'relu', 'mse'), ((2, 3, 2), 'tanh', 'mae'),\n"
         "        ((2, 1), 'relu', 'mse'), ((3, 5, 3), 'relu', 'error'),\n"
         "        ((2, 3, 9, 4, 2), 'relu', 'cross-entropy')):\n"
         "    problem, *ends = t.make(0, shape, activation, loss, samples=301)\n"

@@ -56,7 +56,7 @@ def test_the_rate_falls_geometrically_over_the_budget():
         ([[1.0, 2.0]], "flat vector"),
         ([], "flat vector"),
         (3.0, "flat vector"),
-        (["a"], "vector of numbers"),
+        (["a"], "array of numbers, not list"),
         ([1.0, np.nan, 2.0], r"theta\[1\] is nan"),
         ([1.0, 2.0, np.inf], r"theta\[2\] is inf"),
         ([1.0], "has 1 parameters; this landscape has 3"),

@@ -165,6 +165,35 @@ def test_a_missing_file_is_named_with_all_that_are_needed(folder, name):
         digits.load(str(folder))
 
 
+def test_names_with_a_dot_are_found(tmp_path):
+    fill(tmp_path / "dotted")
+    for name in NAMES:
+        path = tmp_path / "dotted" / name
+        path.rename(path.with_name(name.replace("-idx", ".idx")))
+    assert_is_content(digits.load(str(tmp_path / "dotted")))
+
+
+@pytest.mark.parametrize("below", ["raw", "MNIST/raw"])
+def test_the_folder_below_that_has_the_files_is_named(tmp_path, below):
+    fill(tmp_path / below, gzip.compress, ".gz")
+    with pytest.raises(NconvexError, match=rf"; .*{below} has it, so give that folder"):
+        digits.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "message"),
+    [(os, "listdir", "folder that may not be read"), (Path, "stat", r"cannot read .*ubyte: Perm")],
+)
+def test_a_folder_that_may_not_be_entered_is_named(monkeypatch, folder, owner, function, message):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    source = str(folder)
+    monkeypatch.setattr(owner, function, refuse)
+    with pytest.raises(NconvexError, match=message):
+        digits.load(source)
+
+
 FAULTS = {
     "images of another size": (
         NAMES[0],

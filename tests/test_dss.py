@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nconvex as nc
-from nconvex import ConnectionStatus, DescentStatus, NconvexError
+from nconvex import ConnectionStatus, DescentStatus, NconvexError, rivals
+from nconvex.curve import maximum
 from nconvex.files import read_arrays, write_arrays
 
 
@@ -200,7 +201,7 @@ def test_the_status_is_that_of_the_worst_segment():
 def test_a_bead_that_reaches_only_what_is_no_number_is_not_inserted():
     landscape = nc.FunctionLandscape(lambda x: 1.0 if abs(x[0]) > 0.5 else np.nan, lambda x: 0 * x)
     string = nc.connect(landscape, *WELLS, L0=1.0)
-    assert string.status is ConnectionStatus.BEAD_UNTRAINABLE
+    assert string.status is ConnectionStatus.BEAD_DIVERGED
     assert string.max_error == np.inf
     assert string.trace[0].status is DescentStatus.DIVERGED
 
@@ -386,3 +387,40 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path, changes, message):
     write_arrays(path, {name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(NconvexError, match=message):
         nc.load_string(path)
+
+
+class Rounded(nc.FunctionLandscape):
+    """A landscape whose bounds are proven up to an error."""
+
+    error = 1e-6
+
+    def max_gamma(self, theta1, theta2, L0):
+        peak = maximum(self, theta1, theta2)
+        return nc.Peak(peak.t_star, peak.lower - self.error, peak.upper + self.error, True)
+
+
+@pytest.mark.parametrize("search", [nc.connect, nc.connect_reviving, nc.connect_with_springs])
+@pytest.mark.parametrize("below", [1e-7, 1e-5])
+def test_no_bead_is_spent_on_an_end_that_cannot_be_proven(search, below):
+    slope = Rounded(
+        lambda x: 1.0 + float(x[0]), lambda x: np.array([1.0, 0.0]), nc.RMSProp(budget=50)
+    )
+    string = search(slope, np.zeros(2), np.array([-0.5, 0.0]), L0=1.0 + below)
+    assert string.connected == (below > slope.error)
+    assert string.trace == ()
+    if not string.connected:
+        assert string.status is ConnectionStatus.WITHIN_ROUNDING
+
+
+def test_a_point_is_a_point_however_it_is_gone_through():
+    bowl = nc.FunctionLandscape(lambda x: 1 + float(np.sum(x * x)), lambda x: 2 * x)
+    theta = np.array([0.3, -0.7, 1.1])
+    for rival in (rivals.polychain, rivals.bezier, rivals.nudged_elastic_band):
+        string = rival(bowl, theta, theta.copy(), 9.0, budget=8)
+        assert string.normalized_length == 1.0
+    loop = nc.string_through(bowl, [theta, theta + 1e-3, theta], 9.0)
+    assert loop.normalized_length == np.inf
+    small = nc.string_through(bowl, [theta, theta + np.array([1e-9, 0, 0]), theta + 1e-9], 9.0)
+    assert small.normalized_length == pytest.approx((1 + 2**0.5) / 3**0.5, rel=1e-6)
+    tiny = nc.string_through(bowl, 1e-200 * np.array([[0.0, 0], [1, 0], [1, 1]]), 9.0)
+    assert tiny.normalized_length == pytest.approx(2**0.5)

@@ -95,8 +95,8 @@ bad[3] = np.nan
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"X": bad}, r"X\[3\] is \[nan\]"),
-        ({"y_test": np.full((4, 1), np.inf)}, r"y_test\[0\] is \[inf\]"),
+        ({"X": bad}, r"X\[3, 0\] is nan"),
+        ({"y_test": np.full((4, 1), np.inf)}, r"y_test\[0, 0\] is inf"),
         ({"X": np.zeros(5)}, r"use X\[:, None\]"),
         ({"X": np.zeros((5, 2))}, r"X has shape \(5, 2\); the model needs \(N, 1\)"),
         ({"X_test": np.zeros((0, 1))}, r"X_test has shape \(0, 1\)"),

@@ -89,13 +89,17 @@ def test_networks_without_biases_are_revived_too():
 def test_need_is_the_residual_of_a_regression_on_the_other_units():
     theta = problem.initial(generator(2))
     layers = problem.model.activations(theta, problem.X_test)[1:-1]
-    for need, layer, unit in redundancy._needs(problem.model, theta, layers, []):
+    inverses = [
+        redundancy._inverse(problem.model, np.column_stack([A, np.ones(len(A))]), layer, [])
+        for layer, A in enumerate(layers)
+    ]
+    for need, layer, unit in redundancy._needs(problem.model, theta, inverses):
         A = layers[layer]
         M = np.column_stack([np.delete(A, unit, axis=1), np.ones(len(A))])
         residual = A[:, unit] - M @ np.linalg.lstsq(M, A[:, unit], rcond=None)[0]
         W = problem.model.unpack(theta)[layer + 1][0]
-        expected = np.sqrt(np.mean(residual**2)) * np.linalg.norm(W[unit])
-        assert need == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        expected = np.sqrt(np.sum(residual**2)) * np.linalg.norm(W[unit])
+        assert need == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_classifiers_are_revived_and_shallow_networks_stay_as_they_are():

@@ -158,7 +158,7 @@ def test_the_bound_says_what_it_follows_from():
         (nc.MLP((2, 3, 2)), np.ones((3, 2)), r"an output bias needs \(4, 2\)"),
         (nc.MLP((2, 3, 2), "tanh", biases=False), np.ones((3, 2)), "tanh"),
         (nc.MLP((2, 2), biases=False), np.ones((2, 2)), "hidden"),
-        (nc.MLP((2, 3, 2), biases=False), np.full((3, 2), np.nan), "not finite"),
+        (nc.MLP((2, 3, 2), biases=False), np.full((3, 2), np.nan), r"X\[0, 0\] is nan"),
     ],
 )
 def test_what_has_no_exact_sign_is_refused(model, X, words):
