@@ -33,9 +33,9 @@ cover all errors, where g = (2n+20) U > γ₂ₙ₊₂ + 16U. Units: z ranges ov
 1, plus the error of φ; slack in w of 16U, 64U with tanh, covers quotients, m, w and the product m
 D. Radii, sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT
 = 1 + 2⁻³⁰ covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply
-radii, which covers all underflow (g TINY is far above 2⁻¹⁰⁷³). Radii contain g|z|: overflow makes
-them infinite, which like NaN proves nothing. A mean of T terms gets 2(T+64)U relative and TINY;
-logarithms get more.
+radii, which covers all underflow (g TINY > 2⁻¹⁰⁷³). Radii contain g|z|: overflow makes them
+infinite, which like NaN proves nothing. A mean of T terms gets 2(T+64)U relative, TINY, and
+logarithms more.
 THE SEARCH. Halve the interval whose bound is highest until no bound is above L₀. c and r are
 multiples of 2⁻⁴², so c ± r are exact. A value at c less its rounding above L₀ is a counterexample.
 """
@@ -56,9 +56,9 @@ from typing import Any
 import numpy as np
 
 SAYS = """{file}: {verdict}: "on these {samples} test samples no weights on the path of {beads}
-beads have a loss ({loss}) above {L0}". By {intervals} intervals, floating-point rounding included, it is
-highest between {lower} (segment {segment}, t = {t}) and {upper}. False claims: {false_claims}.
-Exact losses, and whether they are at most {L0}: {exact}.""".replace("\n", " ")
+beads have a loss ({loss}) above {L0}". By {intervals} intervals, floating-point rounding included,
+it is highest between {lower} (segment {segment}, t = {t}) and {upper}. False claims of the file:
+{false_claims}. Exact losses, and whether they are at most {L0}: {exact}.""".replace("\n", " ")
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 Array = np.ndarray
 State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
@@ -184,11 +184,10 @@ class Path:
     def segment(self, k: int) -> Any:
         """Make enclose(c, r): an upper bound of the loss on I, and a lower bound of it at c."""
         layers = [self.layers(theta) for theta in self.beads[k : k + 2]]
-        X, g = self.X.astype(float), (2 * self.sizes[0] + 20) * U
-        N, outputs = len(X), self.sizes[-1]
+        X, N, outputs = self.X.astype(float), len(self.X), self.sizes[-1]
         za, zb = (X @ W + b for (W, b), *_ in layers)
         D, H = zb - za, sum((abs(X) + TINY) @ (abs(W) + TINY) + abs(b) for (W, b), *_ in layers)
-        e = FAT * g * (H + abs(za) + abs(zb) + abs(D)) + TINY
+        e = FAT * (2 * len(X[0]) + 20) * U * (H + abs(za) + abs(zb) + abs(D)) + TINY
         later = [(*a, *b) for a, b in zip(*layers, strict=True)]
         logs = (64 + 2 * outputs) * U * outputs * (self.loss in ("cross-entropy", "log-cosh"))
         slack, rest = 2 * (N * outputs + 64) * U, logs + TINY

@@ -1,4 +1,4 @@
-"""The checker beside the compiled certificate, which shares no line with it, and beside fractions."""
+"""The checker beside the compiled certificate, which shares no line with it, and fractions."""
 
 import ast
 import io
@@ -85,14 +85,31 @@ def verdicts(seed, path, strings):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_agrees_with_the_compiled_certificate(tmp_path, seed):
-    for found, expected, (lower, upper) in verdicts(seed, tmp_path / "string.npz", 40):
+    for found, expected, (lower, upper) in verdicts(seed, tmp_path / "string.npz", 30):
         assert found["verdict"] == expected
         assert found["lower"] <= upper
         assert found["upper"] is None or found["upper"] >= lower
         assert found["false_claims"] == []
 
 
-def small_slopes(linear):
+def violations(path, strings=60):
+    """Count random short intervals on which a bound here is below the certificate's maximum."""
+    rng, count = np.random.default_rng(0), 0
+    for _ in range(strings):
+        problem = random_problem(rng)
+        beads = random_path(rng, problem)[:2]
+        nc.string_through(problem, beads, 1e9).save(path, problem)
+        enclose = verify.Path(path).segment(0)
+        for _ in range(3):
+            r = 2.0 ** -int(rng.integers(1, 6))
+            c = r * (1 + 2 * int(rng.integers(0.5 / r)))
+            ends = [(1.0 - t) * beads[0] + t * beads[1] for t in (c - r, c + r)]
+            lower = problem.bracket(*ends, gap=1e-6).lower
+            count += enclose(c, r)[0] < lower * (1.0 - 1e-9) - 1e-12
+    return count
+
+
+def no_spread(linear):
     def planted(x, ends, c, r):
         a, e, D, E = linear(x, ends, c, r)
         return a, e, D, 0.0 * E
@@ -100,31 +117,40 @@ def small_slopes(linear):
     return planted
 
 
-def one_sided(unit):
+def no_spread_of_losses(sums):
+    return lambda x, *others: sums((*x[:3], 0.0 * x[3]), *others)
+
+
+def left_end_only(sums):
+    return lambda *args: sums(*args)[[0, 0, 2]]
+
+
+def constant_slope(unit):
     def planted(x, name, r):
-        return unit(x, name, 0.5 * r)
+        a, e, D, E = unit(x, name, 1e-9 * r)
+        return a, e, D, E
 
     return planted
 
 
-def first_end(sums):
-    def planted(*args):
-        left, _, middle = sums(*args)
-        return np.array([left, left, middle])
-
-    return planted
+def test_no_bound_is_below_the_certificates_maximum(tmp_path):
+    with np.errstate(all="ignore"):
+        assert violations(tmp_path / "string.npz") == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "plant"), [("linear", small_slopes), ("unit", one_sided), ("sums", first_end)]
+    ("name", "plant"),
+    [
+        ("linear", no_spread),
+        ("unit", half_reach),
+        ("unit", constant_slope),
+        ("sums", no_spread_of_losses),
+        ("sums", left_end_only),
+    ],
 )
 def test_an_unsound_formula_here_is_caught_by_the_certificate(tmp_path, monkeypatch, name, plant):
     monkeypatch.setattr(verify, name, plant(getattr(verify, name)))
-    assert any(
-        found["verdict"] == expected == "proven" and found["upper"] < 0.999 * lower
-        for seed in range(4)
-        for found, expected, (lower, _) in verdicts(seed, tmp_path / "string.npz", 40)
-    )
+    assert violations(tmp_path / "string.npz") > 0
 
 
 def test_an_unsound_certificate_is_caught_here(tmp_path, monkeypatch):
@@ -166,9 +192,9 @@ def test_a_string_is_proven_in_a_sentence_and_as_a_document(file, capsys):
     assert (status, found["verdict"]) == (1, "refuted")
     point = f"{found['segment']}:{found['t']!r}"
     _, out, _ = run(capsys, file, "--L0", "0.005", "--exact", point, "--json")
-    value, side = json.loads(out)["exact"][point]
+    value, at_most_L0 = json.loads(out)["exact"][point]
     assert value == pytest.approx(found["lower"])
-    assert (value > 0.005, side) == (True, ">")
+    assert not at_most_L0
 
 
 def test_a_string_that_is_read_is_saved_and_proven_again(file):
@@ -281,6 +307,7 @@ def test_bounds_hold_in_rational_arithmetic_at_any_scale(tmp_path):
     for _ in range(100):
         loss, biases = str(rng.choice(["mse", "mae", "error"])), bool(rng.integers(2))
         sizes = [int(size) for size in rng.integers(1, 5, rng.integers(3, 6))]
+        sizes[-1] += loss == "error"
         n = int(rng.integers(1, 4))
         P = sum((k + biases) * m for k, m in itertools.pairwise(sizes))
         beads, X = wild(rng, (2, P)), wild(rng, (n, sizes[0]))
@@ -331,8 +358,8 @@ def test_a_tie_is_an_error_and_its_exact_share_decides(tmp_path, capsys):
     )
     found = json.loads(out)
     assert status == 1
-    assert found["lower"] == 1.0
-    assert found["exact"] == {"0:1": [1.0, ">"], "0:0.99": [1 / 3, "<="]}
+    assert (found["verdict"], found["lower"], found["upper"]) == ("not decided", 1 / 3, 1.0)
+    assert found["exact"] == {"0:1": [1.0, False], "0:0.99": [1 / 3, True]}
 
 
 def test_it_is_one_short_program_of_numpy_alone(file, tmp_path):
