@@ -142,7 +142,6 @@ def test_no_bound_is_below_the_certificates_maximum(tmp_path):
     ("name", "plant"),
     [
         ("linear", no_spread),
-        ("unit", half_reach),
         ("unit", constant_slope),
         ("sums", no_spread_of_losses),
         ("sums", left_end_only),
