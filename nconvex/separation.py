@@ -63,7 +63,7 @@ class LowerBound:
     reason: Separation
 
     def describe(self) -> dict[str, np.ndarray]:
-        """As arrays, to be saved beside a string; `lower_bound` with the value computes it again."""
+        """As arrays, to be saved beside a string; `lower_bound` with this value checks it."""
         return {
             "lower_bound": np.array(self.value),
             "lower_bound_signs": np.array(self.signs),
