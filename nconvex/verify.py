@@ -15,11 +15,10 @@ a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
           clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
           with z. For sigmoid and tanh the range of the derivative serves, which falls with |z|.
   Loss    ℓ of a residual ρ is even, convex and rises with |ρ|, and |ρ(t)| ≤ |ρ + sD| + |s|E. So
-          the mean loss is at most mean ℓ(|ρ + sD| + |s|E), which is convex in s, hence highest at
-          s = r or s = -r: two sums bound it on all of I. Cross-entropy is log Σ exp dⱼ, dⱼ = logitⱼ
-          - the label's logit, computed by a last layer of differences of weights, dⱼ(t) ≤ dⱼ + sDⱼ
-          + |s|Eⱼ, and the log-sum-exp of that is convex in s, too. A sample is surely right on I if
-          dⱼ + r|Dⱼ| + rEⱼ < 0 for all j but the label.
+          mean ℓ(|ρ + sD| + |s|E) bounds the mean loss. It is convex in s: its values at s = ±r, two
+          sums, bound the loss on all of I. Cross-entropy is log Σ exp dⱼ, dⱼ = logitⱼ - the label's
+          logit, from a last layer of differences of weights; dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-
+          sum-exp is convex, too. A sample is surely right on I if dⱼ + r|Dⱼ| + rEⱼ < 0, j ≠ label.
 
 ROUNDING. Each computed a(c) has a radius e: the true one is within e. What is assumed: IEEE 754
 doubles, to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
@@ -30,12 +29,11 @@ known to a relative U (they are exact, or differences to the label's) and H = |W
 Then dW by subtraction and W = Wₐ + c dW err by 4U H + 2⁻¹⁰⁷³ at most. With n inputs, b one of them,
       e' = H (e + g(|a|+e)),   E' = |W| (E + g|D| + g(|a|+e)) + |dW| ((r+g)(|D|+E) + e + g(|a|+e))
 cover all errors, where g = (2n+20) U > γ₂ₙ₊₂ + 16U. Units: z ranges over z ± e; e' is e, as |φ'| ≤
-1, plus the error of φ; slack in w of 16U, 64U with tanh, covers quotients, m, w and the product m
-D. Radii, sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT
-= 1 + 2⁻³⁰ covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply
-radii, which covers all underflow (g TINY > 2⁻¹⁰⁷³). Radii contain g|z|: overflow makes them
-infinite, which like NaN proves nothing. A mean of T terms gets 2(T+64)U relative, TINY, and
-logarithms more.
+1, plus the error of φ; slack in w of 16U, 64U with tanh, covers the quotients, m, w and mD. Radii,
+sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT = 1 + 2⁻³⁰
+covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii, which
+covers all underflow (g TINY > 2⁻¹⁰⁷³). Radii contain g|z|: overflow makes them infinite, which like
+NaN proves nothing. Means of T terms get 2(T+64)U relative and TINY, logarithms more.
 THE SEARCH. Halve the interval whose bound is highest until no bound is above L₀. c and r are
 multiples of 2⁻⁴², so c ± r are exact. A value at c less its rounding above L₀ is a counterexample.
 """
@@ -55,10 +53,10 @@ from typing import Any
 
 import numpy as np
 
-SAYS = """{file}: {verdict}: "on these {samples} test samples no weights on the path of {beads}
-beads have a loss ({loss}) above {L0}". By {intervals} intervals, floating-point rounding included,
-it is highest between {lower} (segment {segment}, t = {t}) and {upper}. False claims of the file:
-{false_claims}. Exact losses, and whether they are at most {L0}: {exact}.""".replace("\n", " ")
+SAYS = """{file}: {verdict}: "on these {samples} test samples no weights of the {network} network
+on the path of {beads} beads have a loss ({loss}) above {L0}". By {intervals} intervals, with
+floating-point rounding included, it is highest between {lower} (segment {segment}, t = {t}) and
+{upper}. False claims: {false_claims}. Exact losses, and whether they are at most {L0}: {exact}."""
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 Array = np.ndarray
 State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
@@ -135,10 +133,11 @@ class Path:
         keys, found = dict(item.split(":") for item in KEYS.split()), {}
         with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.removesuffix(".npy") in keys]
-            small = all(m.file_size <= min(2**30, 1000 + 100 * m.compress_size) for m in members)
-            need(small, "an array takes more than 1 GB, or 100 times what it takes packed")
+            need(sum(m.file_size for m in members) <= 2**30, "arrays take more than 1 GB")
             for m in members:
-                data = archive.read(m)  # no more than m.file_size; its checksum is tested
+                packed = m.compress_type in (0, 8) and 100 * m.compress_size + 1000 >= m.file_size
+                need(packed, f"{m.filename} is compressed too well, or not by deflate")
+                data = archive.open(m).read(m.file_size)  # and no more; its checksum is tested
                 start = 10 + int.from_bytes(data[8:10], "little")
                 header: Any = re.fullmatch(FORM, data[10:start].decode("latin-1"))
                 need(header and data[:8] == b"\x93NUMPY\x01\x00", f"{m.filename} is no array")
@@ -202,7 +201,7 @@ class Path:
                         ends = tuple(end - end[..., label : label + 1] for end in ends)
                     x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
-            total = np.where(np.isnan(total), [np.inf, np.inf, 0.0], total)
+            total = np.where(np.isfinite(total), total, [np.inf, np.inf, 0.0])
             high, low = total[:2].max() / N * (1 + slack) + rest, total[2] / N * (1 - slack) - rest
             return [float(high), float(low)]
 
@@ -241,10 +240,11 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
     *lengths, across = (math.dist(*ab) for ab in pairwise([*path.beads, path.beads[0]]))
     return {
         "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "not decided",
-        "loss": path.loss, "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0],
-        "t": where[1], "lower": min(max(best, 0.0), 1e308), "intervals": int(sum(counts)),
-        "upper": float(high.max()) if high.max() < np.inf else None, "false_claims": wrong,
-        "normalized_length": sum(lengths) / across if across else None, "L0": L0,
+        "loss": path.loss, "L0": L0, "network": "-".join(map(str, path.sizes)),
+        "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0], "t": where[1],
+        "lower": max(best, 0.0), "upper": float(high.max()) if high.max() < np.inf else None,
+        "intervals": int(sum(counts)), "false_claims": wrong,
+        "normalized_length": sum(lengths) / across if across else None,
     }  # fmt: skip
 
 
@@ -285,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
             with np.errstate(all="ignore"):
                 found = {"file": name, **search(path, L0, args.gap)}
             found["exact"] = {p: [float(v := exact_loss(path, p)), v <= L0] for p in args.exact}
-            print(json.dumps(found) if args.json else SAYS.format(**found))
+            print(json.dumps(found) if args.json else SAYS.format(**found).replace("\n", " "))
             status = max(status, found["verdict"] != "proven")
         except (*UNREADABLE, MemoryError, ArithmeticError) as error:
             print(f"{name}: {error}", file=sys.stderr)
