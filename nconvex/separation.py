@@ -69,6 +69,14 @@ class LowerBound:
     signs: tuple[int, int]
     reason: Separation
 
+    def describe(self) -> dict[str, np.ndarray]:
+        """As arrays, to be saved beside a string; `lower_bound` with this value checks it."""
+        return {
+            "lower_bound": np.array(self.value),
+            "lower_bound_signs": np.array(self.signs),
+            "lower_bound_reason": np.array(self.reason.name),
+        }
+
 
 def det_sign(model: MLP, theta: np.ndarray, X: np.ndarray) -> int:
     """Compute the sign of D(θ), -1, 0 or +1, in rational arithmetic: it is exact.

@@ -15,28 +15,25 @@ a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
           clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
           with z. For sigmoid and tanh the range of the derivative serves, which falls with |z|.
   Loss    ℓ of a residual ρ is even, convex and rises with |ρ|, and |ρ(t)| ≤ |ρ + sD| + |s|E. So
-          the mean loss is at most mean ℓ(|ρ + sD| + |s|E), which is convex in s, hence highest at
-          s = r or s = -r: two sums bound the loss on all of I. Cross-entropy is log Σ exp dⱼ with
-          dⱼ = logitⱼ - the label's logit, computed by a last layer of differences of weights, and
-          dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-sum-exp is convex in s, too. A sample is surely right
-          on I if dⱼ + r|Dⱼ| + rEⱼ < 0 for all j but the label.
+          mean ℓ(|ρ + sD| + |s|E) bounds the mean loss. It is convex in s: its values at s = ±r, two
+          sums, bound the loss on all of I. Cross-entropy is log Σ exp dⱼ, dⱼ = logitⱼ - the label's
+          logit, from a last layer of differences of weights; dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-
+          sum-exp is convex, too. A sample is surely right on I if dⱼ + r|Dⱼ| + rEⱼ < 0, j ≠ label.
 
 ROUNDING. Each computed a(c) has a radius e: the true one is within e. What is assumed: IEEE 754
 doubles, to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
 matrix products sum products (not Strassen's) in any order, by any number of threads, fused or not:
 n products err by γₙ Σ|products| at most, γₙ = nU/(1-nU) (Higham, Accuracy and Stability, ch. 3);
-NumPy's exp, log, log1p and tanh err by 8 ulp at most, that is 16U relative.
-Let two ends of W be known to a relative U (they are exact, or differences to the label's) and
-H = |W|+|dW| as computed. Then dW by subtraction and W = Wₐ + c dW are within 4U H + 2⁻¹⁰⁷³ of the
-true ones. With n inputs and g = (2n+20) U > γ₂ₙ₊₂ + 16U, b and db being one more input,
+NumPy's exp, log, log1p and tanh err by 8 ulp at most, that is 16U relative. Let two ends of W be
+known to a relative U (they are exact, or differences to the label's) and H = |W|+|dW| as computed.
+Then dW by subtraction and W = Wₐ + c dW err by 4U H + 2⁻¹⁰⁷³ at most. With n inputs, b one of them,
       e' = H (e + g(|a|+e)),   E' = |W| (E + g|D| + g(|a|+e)) + |dW| ((r+g)(|D|+E) + e + g(|a|+e))
-cover all errors. Units: z ranges over z ± e; e' is e (as |φ'| ≤ 1) plus the error of φ; slack in w
-of 16U, 64U with tanh, covers the quotients, m, w and the product m D. Radii are sums of products of
-numbers ≥ 0 and err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT = 1 + 2⁻³⁰ covers that.
-TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii, which covers all
-underflow (g TINY is far above 2⁻¹⁰⁷³). Radii contain g|z|, so overflow makes them infinite, and an
-infinite or NaN bound proves nothing. A mean of T terms gets 2(T+64)U relative and TINY; logs more.
-
+cover all errors, where g = (2n+20) U > γ₂ₙ₊₂ + 16U. Units: z ranges over z ± e; e' is e, as |φ'| ≤
+1, plus the error of φ; slack in w of 16U, 64U with tanh, covers the quotients, m, w and mD. Radii,
+sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT = 1 + 2⁻³⁰
+covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii, which
+covers all underflow (g TINY > 2⁻¹⁰⁷³). Radii contain g|z|: overflow makes them infinite, which like
+NaN proves nothing. Means of T terms get 2(T+64)U relative and TINY, logarithms more.
 THE SEARCH. Halve the interval whose bound is highest until no bound is above L₀. c and r are
 multiples of 2⁻⁴², so c ± r are exact. A value at c less its rounding above L₀ is a counterexample.
 """
@@ -56,12 +53,10 @@ from typing import Any
 
 import numpy as np
 
-SAYS = (
-    "{file}: on these {samples} test samples {so} weights on the path of {beads} beads have a loss "
-    "({loss}) above {L0}; by {intervals} intervals, floating-point rounding included, it is highest "
-    "between {lower} (segment {segment}, t = {t}) and {upper}. False claims in the file: "
-    "{false_claims}. Exact values: {exact}."
-)
+SAYS = """{file}: {verdict}: "on these {samples} test samples no weights of the {network} network
+on the path of {beads} beads have a loss ({loss}) above {L0}". By {intervals} intervals, with
+floating-point rounding included, it is highest between {lower} (segment {segment}, t = {t}) and
+{upper}. False claims: {false_claims}. Exact losses, and whether they are at most {L0}: {exact}."""
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 Array = np.ndarray
 State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
@@ -138,28 +133,24 @@ class Path:
         keys, found = dict(item.split(":") for item in KEYS.split()), {}
         with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.removesuffix(".npy") in keys]
-            need(len({m.filename for m in members}) == len(members), "an array occurs twice")
-            small = all(m.file_size <= min(2**30, 1000 + 100 * m.compress_size) for m in members)
-            need(
-                small, "an array takes more than 1 GB, or more than 100 times what it takes packed"
-            )
+            need(sum(m.file_size for m in members) <= 2**30, "arrays take more than 1 GB")
             for m in members:
-                data = archive.read(m)  # no more than m.file_size; its checksum is tested
+                packed = m.compress_type in (0, 8) and 100 * m.compress_size + 1000 >= m.file_size
+                need(packed, f"{m.filename} is compressed too well, or not by deflate")
+                data = archive.open(m).read(m.file_size)  # and no more; its checksum is tested
                 start = 10 + int.from_bytes(data[8:10], "little")
                 header: Any = re.fullmatch(FORM, data[10:start].decode("latin-1"))
                 need(header and data[:8] == b"\x93NUMPY\x01\x00", f"{m.filename} is no array")
-                shape: Any = [int(n) for n in re.findall(r"\d+", header[3])]
-                dtype = np.dtype(header[1])
-                size = math.prod(shape) * dtype.itemsize
-                need(0 < size == len(data) - start, f"{m.filename} is not as long as it says")
-                array = np.frombuffer(data, dtype, -1, start)
-                need(dtype.kind != "f" or np.isfinite(array).all(), f"{m.filename} is not finite")
-                array = array.reshape(shape, order="F" if header[2] == "True" else "C")
+                lengths = [int(n) for n in re.findall(r"\d+", header[3])]
+                array = np.frombuffer(data, header[1], -1, start)  # all of the data
+                array = array.reshape(lengths, order="F" if header[2] == "True" else "C")
                 found[m.filename.removesuffix(".npy")] = array
+        need(len(members) == len(found), "an array occurs twice")
         for key, kinds in keys.items():
             need(key in found, f"there is no {key}; save with string.save(path, problem)")
             kind = f"{found[key].dtype.kind}{found[key].ndim}"
             need(kind in kinds, f"{key} has elements and dimensions {kind}, not {kinds}")
+            need("f" not in kinds or np.isfinite(found[key]).all(), f"{key} is not finite")
         self.found, self.sizes, self.biases = found, found["sizes"].tolist(), bool(found["biases"])
         self.beads, self.X, self.y = found["beads"].astype(float), found["X_test"], found["y_test"]
         self.L0, self.loss, hidden = float(found["L0"]), str(found["loss"]), len(self.sizes) - 2
@@ -171,7 +162,7 @@ class Path:
         need(known, f"{self.loss} is not known with layers of {self.sizes}, {self.units}")
         n, N, k = len(self.beads), len(self.X), self.sizes[-1]
         P = sum((inputs + self.biases) * outputs for inputs, outputs in pairwise(self.sizes))
-        shapes = {"beads": (max(n, 2), P), "X_test": (N, self.sizes[0]), "losses": (n,)}
+        shapes = {"beads": (max(n, 2), P), "X_test": (max(N, 1), self.sizes[0]), "losses": (n,)}
         shapes |= {"y_test": (N,) if labelled else (N, k), "segment_lower": (n - 1,)}
         for key, shape in {**shapes, "segment_upper": (n - 1,)}.items():
             need(found[key].shape == shape, f"{key} has shape {found[key].shape}, not {shape}")
@@ -189,18 +180,14 @@ class Path:
             layers.append((W.reshape(m, n), b if self.biases else np.zeros(n)))
         return layers
 
-    def first_layer(self, theta: Array) -> tuple[Array, Array]:
-        """The first layer's z at a bead, and its radius."""
-        (W, b), X, g = self.layers(theta)[0], self.X.astype(float), (2 * self.sizes[0] + 20) * U
-        z = X @ W + b
-        return z, FAT * g * ((abs(X) + TINY) @ (abs(W) + TINY) + abs(b) + abs(z)) + TINY
-
     def segment(self, k: int) -> Any:
         """Make enclose(c, r): an upper bound of the loss on I, and a lower bound of it at c."""
-        (za, ea), (zb, eb) = map(self.first_layer, self.beads[k : k + 2])
-        D, N, outputs = zb - za, len(self.X), self.sizes[-1]
-        e = FAT * (ea + eb + 8 * U * (abs(za) + abs(zb) + abs(D))) + TINY
-        later = [(*a, *b) for a, b in zip(*map(self.layers, self.beads[k : k + 2]), strict=True)]
+        layers = [self.layers(theta) for theta in self.beads[k : k + 2]]
+        X, N, outputs = self.X.astype(float), len(self.X), self.sizes[-1]
+        za, zb = (X @ W + b for (W, b), *_ in layers)
+        D, H = zb - za, sum((abs(X) + TINY) @ (abs(W) + TINY) + abs(b) for (W, b), *_ in layers)
+        e = FAT * (2 * len(X[0]) + 20) * U * (H + abs(za) + abs(zb) + abs(D)) + TINY
+        later = [(*a, *b) for a, b in zip(*layers, strict=True)]
         logs = (64 + 2 * outputs) * U * outputs * (self.loss in ("cross-entropy", "log-cosh"))
         slack, rest = 2 * (N * outputs + 64) * U, logs + TINY
         slack, rest = (0.0, 0.0) if self.loss == "error" else (slack, rest)  # counts are exact
@@ -214,7 +201,7 @@ class Path:
                         ends = tuple(end - end[..., label : label + 1] for end in ends)
                     x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
-            total = np.where(np.isnan(total), [np.inf, np.inf, 0.0], total)
+            total = np.where(np.isfinite(total), total, [np.inf, np.inf, 0.0])
             high, low = total[:2].max() / N * (1 + slack) + rest, total[2] / N * (1 - slack) - rest
             return [float(high), float(low)]
 
@@ -252,10 +239,11 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
         wrong += [f"{key}[{i}] = {claim[i]:.9g}" for i in false]
     *lengths, across = (math.dist(*ab) for ab in pairwise([*path.beads, path.beads[0]]))
     return {
-        "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "open", "L0": L0,
-        "loss": path.loss, "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0],
-        "t": where[1], "lower": min(max(best, 0.0), 1e308), "intervals": int(sum(counts)),
-        "upper": float(high.max()) if high.max() < np.inf else None, "false_claims": wrong,
+        "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "not decided",
+        "loss": path.loss, "L0": L0, "network": "-".join(map(str, path.sizes)),
+        "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0], "t": where[1],
+        "lower": max(best, 0.0), "upper": float(high.max()) if high.max() < np.inf else None,
+        "intervals": int(sum(counts)), "false_claims": wrong,
         "normalized_length": sum(lengths) / across if across else None,
     }  # fmt: skip
 
@@ -271,15 +259,11 @@ def exact_loss(path: Path, point: str) -> Fraction:
     a, y, scale = whole(path.X.astype(float)), whole(path.y.astype(float)), one
     for left, right, name in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
         W, b = ((q - p) * whole(v) + p * whole(w) for v, w in zip(left, right, strict=True))
-        a, scale = (
-            np.maximum(a @ W + scale * b, 0 if name == "relu" else -math.inf),
-            scale * q * one,
-        )
+        a = np.maximum(a @ W + scale * b, 0 if name == "relu" else -math.inf)
+        scale *= q * one
     if path.loss == "error":
-        best = [
-            max(np.delete(z, j), default=z[j] - 1) - z[j] for z, j in zip(a, path.y, strict=True)
-        ]
-        return Fraction(sum(d >= 0 for d in best), len(a))
+        rows = zip(a, path.y, strict=True)
+        return Fraction(sum(max(np.delete(z, j)) >= z[j] for z, j in rows), len(a))
     d, power = abs(one * a - scale * y), 2 if path.loss == "mse" else 1
     return Fraction((d**power).sum(), len(a) * (scale * one) ** power)
 
@@ -300,19 +284,15 @@ def main(argv: list[str] | None = None) -> int:
             need(math.isfinite(L0) and args.gap > 0.0, "--L0 must be finite, --gap positive")
             with np.errstate(all="ignore"):
                 found = {"file": name, **search(path, L0, args.gap)}
-            values = {point: exact_loss(path, point) for point in args.exact}
-            found["exact"] = {p: [float(v), "<=" if v <= L0 else ">"] for p, v in values.items()}
+            found["exact"] = {p: [float(v := exact_loss(path, p)), v <= L0] for p in args.exact}
+            print(json.dumps(found) if args.json else SAYS.format(**found).replace("\n", " "))
+            status = max(status, found["verdict"] != "proven")
         except (*UNREADABLE, MemoryError, ArithmeticError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
             print(f"{name}: interrupted, nothing is proven of it", file=sys.stderr)
             return 130
-        else:
-            so = {"proven": "no", "refuted": "NOT PROVEN: some", "open": "NOT PROVEN that no"}
-            text = SAYS.format(so=so[found["verdict"]], **found)
-            print(json.dumps(found) if args.json else text)
-            status = max(status, found["verdict"] != "proven")
     return status
 
 
