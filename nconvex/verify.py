@@ -286,7 +286,7 @@ def main(argv: list[str] | None = None) -> int:
                 found = {"file": name, **search(path, L0, args.gap)}
             found["exact"] = {p: [float(v := exact_loss(path, p)), v <= L0] for p in args.exact}
             print(json.dumps(found) if args.json else SAYS.format(**found).replace("\n", " "))
-            status = max(status, found["verdict"] != "proven")
+            status = max(status, int(found["verdict"] != "proven"))
         except (*UNREADABLE, MemoryError, ArithmeticError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             status = 2
