@@ -231,6 +231,7 @@ class _WideVectors(CompilerBase):
     lowering: Any = _WideLowering
 
     def define_pipelines(self) -> list[Any]:
+        self.state.flags.no_cfunc_wrapper = True  # nobody calls kernels from C
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
         pipeline.passes = [
             (self.lowering if step is NativeLowering else step, about)

@@ -141,7 +141,7 @@ def test_steps_stay_exact_where_a_sample_lies_far_away(far):
         problem.rmsprop,
     )
     found = problem.descend(theta, 0.0, rng).theta
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_a_range_that_overflows_is_no_harm():
