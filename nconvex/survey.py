@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from nconvex import cli, interrupts, kernels, outputs, presets, wide
+from nconvex import cli, kernels, presets, wide
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import VERSION, NconvexError, RMSProp
 from nconvex.files import write_whole
@@ -58,29 +58,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
     args = parser.parse_args(argv)
-    progress = outputs.Progress(getattr(args, "quiet", True))
+    progress = cli.Progress(getattr(args, "quiet", True))
     try:
         args.command(args, progress)
-        return outputs.FINISHED
+        return cli.FINISHED
     except NconvexError as error:
         progress.close()
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return outputs.BAD_INPUT
+        return cli.BAD_INPUT
     except MemoryError:
         progress.close()
         print(f"{parser.prog}: error: not enough memory; use fewer workers", file=sys.stderr)
-        return outputs.BAD_INPUT
+        return cli.BAD_INPUT
     except KeyboardInterrupt:
         progress.close()
         where = f"; go on with: {parser.prog} resume {args.store}" if args.store else ""
         print(f"interrupted{where}", file=sys.stderr)
-        return interrupts.status()
+        return cli.INTERRUPTED
 
 
 # -- Commands -------------------------------------------------------------------------------------
 
 
-def _run(args: argparse.Namespace, progress: outputs.Progress) -> None:
+def _run(args: argparse.Namespace, progress: cli.Progress) -> None:
     settings, pairs = _settings(args)
     with ExitStack() as stack:
         result = survey(
@@ -96,7 +96,7 @@ def _run(args: argparse.Namespace, progress: outputs.Progress) -> None:
     _finish(result, args, progress)
 
 
-def _resume(args: argparse.Namespace, progress: outputs.Progress) -> None:
+def _resume(args: argparse.Namespace, progress: cli.Progress) -> None:
     settings = load(args.store).settings
     with ExitStack() as stack:
         result = resume(
@@ -105,14 +105,14 @@ def _resume(args: argparse.Namespace, progress: outputs.Progress) -> None:
     _finish(result, args, progress)
 
 
-def _status(args: argparse.Namespace, progress: outputs.Progress) -> None:
+def _status(args: argparse.Namespace, progress: cli.Progress) -> None:
     result = load(args.store)
     total = result.pairs * len(result.settings)
     print(f"{args.store}: {len(result.records)} of {total} pairs finished")
     print(_tables(result))
 
 
-def _export(args: argparse.Namespace, progress: outputs.Progress) -> None:
+def _export(args: argparse.Namespace, progress: cli.Progress) -> None:
     result = load(args.store)
     if args.csv is None and args.aggregates is None and args.markdown is None:
         raise NconvexError("name what to write: --csv FILE, --aggregates FILE or --markdown FILE")
@@ -125,11 +125,11 @@ def _export(args: argparse.Namespace, progress: outputs.Progress) -> None:
         write_whole(args.markdown, lambda file: _write(file, document))
 
 
-def _plot(args: argparse.Namespace, progress: outputs.Progress) -> None:
+def _plot(args: argparse.Namespace, progress: cli.Progress) -> None:
     _draw(load(args.store), args.out)
 
 
-def _finish(result: Survey, args: argparse.Namespace, progress: outputs.Progress) -> None:
+def _finish(result: Survey, args: argparse.Namespace, progress: cli.Progress) -> None:
     progress.close()
     print(_tables(result))
     if args.out is not None:
@@ -321,31 +321,12 @@ def _file(parser: argparse.ArgumentParser) -> None:
 
 
 def _layers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(units) for units in text.split("-"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} names no hidden layers; join their units by '-', e.g. --hidden 4-4 8-8"
-        ) from None
+    return tuple(int(units) for units in text.split("-"))
 
 
 def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
     names = ("task", "activation", "loss", "hidden", "L0", "alpha", "depth", "sampler")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    for name, values in given.items():
-        for value in values:
-            if values.count(value) > 1:
-                layers = ""
-                if name == "hidden":
-                    value = "-".join(map(str, value))
-                    layers = "; join the layers of one network by '-', e.g. --hidden 4-4"
-                raise NconvexError(f"--{name} names {value} twice; name it once{layers}")
-    tasks = given.get("task", ())
-    if "mnist" in tasks and len(tasks) > 1:
-        raise NconvexError(
-            "--task mnist has losses, layers and thresholds of its own; survey it apart from "
-            + ", ".join(task for task in tasks if task != "mnist")
-        )
     if args.preset is not None:
         if given or args.budget is not None:
             raise NconvexError("--preset says what is surveyed; drop the other options of the grid")
@@ -381,7 +362,7 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 
 
 def _announced(
-    progress: outputs.Progress, settings: Sequence[Setting]
+    progress: cli.Progress, settings: Sequence[Setting]
 ) -> Callable[[int, int, np.ndarray], None]:
     needed = {
         wide.sparse_descend if setting.task == "mnist" else kernels.rmsprop for setting in settings
@@ -394,7 +375,7 @@ def _announced(
 class _Line:
     """Pairs finished, outcomes so far, time left."""
 
-    def __init__(self, progress: outputs.Progress):
+    def __init__(self, progress: cli.Progress):
         self._progress = progress
         self._began = time.monotonic()
         self._shown = -np.inf
