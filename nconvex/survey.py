@@ -8,7 +8,6 @@ trains and connects them, and keeps each finished pair in a file, from which `re
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,11 +31,11 @@ from nconvex.pairs import (
     Survey,
     grid,
     load,
-    processes,
     resume,
     survey,
 )
 from nconvex.samplers import SAMPLERS
+from nconvex.workers import Processes, workers_or_all
 
 #: Seconds between two updates of the line of progress.
 PATIENCE = 0.5
@@ -343,8 +342,7 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
     if args.dask is None:
         if not args.processes:
             return None
-        workers = os.cpu_count() or 1 if args.workers is None else args.workers
-        return stack.enter_context(processes(workers))
+        return stack.enter_context(Processes(workers_or_all(args.workers)))
     if args.workers is not None or args.processes:
         raise NconvexError("--dask brings its own workers; drop --workers and --processes")
     try:
@@ -355,7 +353,7 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
         client = stack.enter_context(Client(args.dask, timeout="10s"))
     except (OSError, ValueError) as error:
         raise NconvexError(f"no Dask scheduler answers at {args.dask}: {error}") from None
-    return client.get_executor()
+    return client
 
 
 # -- Progress -------------------------------------------------------------------------------------
