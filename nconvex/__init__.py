@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nconvex import interrupts as interrupts  # first: from here on Ctrl-C ends a command
 from nconvex.barrier import Barrier, barrier
 from nconvex.breadth_first import connect_breadth_first
 from nconvex.crossing import path_through_narrower

@@ -13,8 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "nconvex"
 
 # From the definitions down to the commands: a module imports only from those above it.
 ORDER = (
+    "interrupts",
     "definitions",
     "files",
+    "outputs",
     "jit",
     "vectors",
     "kernels",
