@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 import numba
 import numpy as np
 
+from nconvex import jit
 from nconvex.definitions import (
     VERSION,
     ConnectionStatus,
@@ -38,7 +39,6 @@ from nconvex.definitions import (
 from nconvex.dss import MAX_DEPTH
 from nconvex.experiment import run_pair
 from nconvex.files import write_arrays, write_whole
-from nconvex.jit import is_compiled
 from nconvex.problem import Problem
 from nconvex.samplers import SAMPLERS
 from nconvex.string import String
@@ -186,7 +186,8 @@ def main(
         experiment = prepare(args, progress.live)
         args.L0 = experiment.L0 if args.L0 is None else args.L0
         files = Files(name, args.out, figure=not args.no_figure, only_if_asked=args.json)
-        return _run(experiment, args, progress, files)
+        with jit.announcing(progress.line):
+            return _run(experiment, args, progress, files)
     except NconvexError as error:
         return _refuse(arguments, progress, files, str(error))
     except MemoryError:
@@ -213,10 +214,6 @@ def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, f
             progress.line(_describe_training(len(trainings), training, experiment.measure))
         progress.live("searching for a path" if len(trainings) == 2 else "training network 2 of 2")
 
-    if not is_compiled(experiment.problem.first_kernel):
-        progress.line(
-            "compiling the kernels, about 10 seconds (kept for later runs if a folder is writable)"
-        )
     progress.live("training network 1 of 2")
     try:
         pair = run_pair(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from nconvex import cli, kernels, presets, wide
+from nconvex import cli, jit, presets
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import VERSION, NconvexError, RMSProp
 from nconvex.files import write_whole
-from nconvex.jit import is_compiled
 from nconvex.kernels import LOSSES
 from nconvex.pairs import (
     ACTIVATIONS,
@@ -59,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     progress = cli.Progress(getattr(args, "quiet", True))
     try:
-        args.command(args, progress)
+        with jit.announcing(progress.line):
+            args.command(args, progress)
         return cli.FINISHED
     except NconvexError as error:
         progress.close()
@@ -90,17 +90,14 @@ def _run(args: argparse.Namespace, progress: cli.Progress) -> None:
             args.workers,
             _executor(args, stack),
             args.keep_strings,
-            _announced(progress, settings),
+            _Line(progress),
         )
     _finish(result, args, progress)
 
 
 def _resume(args: argparse.Namespace, progress: cli.Progress) -> None:
-    settings = load(args.store).settings
     with ExitStack() as stack:
-        result = resume(
-            args.store, args.workers, _executor(args, stack), _announced(progress, settings)
-        )
+        result = resume(args.store, args.workers, _executor(args, stack), _Line(progress))
     _finish(result, args, progress)
 
 
@@ -357,17 +354,6 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 
 
 # -- Progress -------------------------------------------------------------------------------------
-
-
-def _announced(
-    progress: cli.Progress, settings: Sequence[Setting]
-) -> Callable[[int, int, np.ndarray], None]:
-    needed = {
-        wide.sparse_descend if setting.task == "mnist" else kernels.rmsprop for setting in settings
-    }
-    if not all(is_compiled(kernel) for kernel in needed):
-        progress.line("compiling the kernels, about 10 seconds (kept for later runs)")
-    return _Line(progress)
 
 
 class _Line:
