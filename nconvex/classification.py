@@ -109,11 +109,6 @@ class Classification(Problem):
         self._memory: OrderedDict[bytes, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
-    @property
-    def first_kernel(self) -> Any:
-        """The kernel that training needs first, for `jit.is_compiled`."""
-        return wide.dense_descend if self._dense else wide.sparse_descend
-
     def loss(self, theta: np.ndarray) -> float:
         """The metric on the test set, for θ (P,)."""
         return float(self.gamma(theta, theta, np.zeros(1))[0])
@@ -159,6 +154,7 @@ class Classification(Problem):
         else:
             state += (self._first(mean_square),)
             work += (aligned(wide.PANEL, dtype=np.float32),)
+        descend = wide.dense_descend if self._dense else wide.sparse_descend
         tests = np.arange(len(self.X_test))
         look = float(len(self.X_test)) * self._n_parameters
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
@@ -168,7 +164,7 @@ class Classification(Problem):
             if taken == len(order):
                 order, taken = self._batches(rng), 0
             before = step
-            step, reached = self.first_kernel(
+            step, reached = descend(
                 *state,
                 self._descending,
                 self.metric == "error",

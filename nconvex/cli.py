@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numba
 import numpy as np
 
-from nconvex import interrupts
+from nconvex import interrupts, jit
 from nconvex.definitions import (
     VERSION,
     ConnectionStatus,
@@ -38,7 +38,6 @@ from nconvex.definitions import (
 from nconvex.dss import MAX_DEPTH
 from nconvex.experiment import run_pair
 from nconvex.files import write_arrays, write_whole
-from nconvex.jit import is_compiled
 from nconvex.outputs import (
     BAD_INPUT,
     Progress,
@@ -210,7 +209,8 @@ def main(
         with Files(name, args) as files:
             experiment = prepare(args, progress.live)
             args.L0 = experiment.L0 if args.L0 is None else args.L0
-            return _run(arguments.prog, experiment, args, progress, files)
+            with jit.announcing(progress.line):
+                return _run(arguments.prog, experiment, args, progress, files)
 
     return guarded(arguments.prog, command)
 
@@ -275,10 +275,6 @@ def _search(
         both = len(found.trainings) == 2
         progress.live("searching for a path" if both else "training network 2 of 2")
 
-    if not is_compiled(experiment.problem.first_kernel):
-        progress.line(
-            "compiling the kernels, about 10 seconds (kept for later runs if a folder is writable)"
-        )
     progress.live("training network 1 of 2")
     found.string = run_pair(
         experiment.problem,

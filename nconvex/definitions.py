@@ -252,9 +252,7 @@ def child(seed: Seed, *place: int) -> tuple[int, ...]:
     if not whole:
         raise NconvexError("the seed is an empty tuple; give an integer, e.g. seed=0")
     for number in whole + place:
-        require_integer("seed", number, 0)
-        if number >= 2**63:
-            raise NconvexError(f"seed must be below 2**63, not {number!r}")
+        require_integer("seed", number, 0, 2**63 - 1)
     return tuple(int(number) for number in whole + place)
 
 
@@ -273,10 +271,12 @@ def require_positive(name: str, value: float) -> None:
         raise NconvexError(f"{name} must be a positive finite number, not {value!r}")
 
 
-def require_integer(name: str, value: int, lowest: int) -> None:
-    """Raise NconvexError unless value is an integer of at least `lowest`."""
+def require_integer(name: str, value: int, lowest: int, highest: int = 2**53) -> None:
+    """Raise NconvexError unless value is an integer from `lowest` to `highest`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
         raise NconvexError(f"{name} must be an integer of at least {lowest}, not {value!r}")
+    if value > highest:
+        raise NconvexError(f"{name} must be at most {highest}, not {value!r}")
 
 
 def require_alpha(alpha: float) -> None:

@@ -1,37 +1,194 @@
-"""How kernels are compiled: one decorator, and what is known of the cache.
+"""How kernels are compiled: one decorator for kernels, one for their parts, and the cache on disk.
 
-Numba keeps compiled kernels on disk, beside this package or in the user's cache folder. Where
-neither can be written (containers, shared installs) or the disk is full, the kernels are
-compiled anew in each process instead of being refused.
+A compiled kernel is kept in a file beside this package, or in the user's cache folder. The file's
+name holds a hash of the *contents* of all kernel files, of numba's settings and of the processor,
+so that a kernel may call parts of any kernel file and stale machine code is never loaded. Its
+content begins with a checksum. A file that is missing, damaged or unreadable means that the kernel
+is compiled anew and the file replaced; where no file can be written (containers, shared installs,
+a full disk) the kernels are compiled anew in each process.
 
-Numba's cache does not notice an edited callee in another file, so a kernel calls only parts of its
-own file.
+A kernel file is one that takes names ``from nconvex.jit``, ``from numba`` or ``from llvmlite``.
+Kernels take no constant from another file than these.
 """
 
 from __future__ import annotations
 
-import glob
+import contextlib
+import hashlib
 import os
+import pickle
+import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 from numba import njit
+from numba.core import config
+from numba.core.caching import FunctionCache
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
+from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
 
 #: Sums may be reordered and multiplications fused, so that loops over samples vectorise; NaN and
 #: infinity keep their meaning, which numba's ``fastmath=True`` would take away.
 FAST_SUMS = {"reassoc", "contract", "nsz", "arcp"}
 
-#: Bytes that must be free for the cache to be used: all kernels of this package need about 2 MB.
-CACHE_ROOM = 32 * 2**20
-
-
 #: For bounds: nothing but the fused multiplication and addition, which rounds once, not twice.
 FUSED_ONLY = {"contract"}
+
+#: Bytes that must be free for a kernel to be kept: all kernels of this package need about 2 MB.
+CACHE_ROOM = 32 * 2**20
+
+#: Settings of numba that change machine code.
+SETTINGS = (
+    *("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX"),
+    *("DEBUGINFO_DEFAULT", "NRT_STATS", "USE_LLVM_LEGACY_PASS_MANAGER"),
+)
+
+#: An environment variable: compilations are not announced if it is set to anything.
+QUIET = "NCONVEX_QUIET"
+
+_KERNEL_FILE = re.compile(rb"^from (nconvex\.jit|numba|llvmlite)[. ]", re.MULTILINE)
+_DIGEST = hashlib.sha256().digest_size
+
+
+def print_line(line: str) -> None:
+    """Print a line to stderr, unless `QUIET` is set."""
+    if not os.environ.get(QUIET):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            print(line, file=sys.stderr, flush=True)
+
+
+#: Called with a line before a kernel is compiled, which can take seconds. To hear of it elsewhere:
+#: ``nconvex.jit.announce = function``.
+announce: Callable[[str], None] = print_line
+
+
+@contextlib.contextmanager
+def announcing(hear: Callable[[str], None]) -> Iterator[None]:
+    """Announce compilations to another function for a while."""
+    global announce
+    before, announce = announce, hear
+    try:
+        yield
+    finally:
+        announce = before
+
+
+def kernel_files() -> list[Path]:
+    """Find the package's kernel files; none where sources cannot be read, as in an archive."""
+    own = Path(__file__)
+    try:
+        found = [
+            path
+            for path in sorted(own.parent.rglob("*.py"))
+            if path == own or _KERNEL_FILE.search(path.read_bytes())
+        ]
+    except OSError:
+        return []
+    return found if own in found else []
+
+
+def _stamp() -> str:
+    """Hash the contents of all kernel files."""
+    return _short(*[hashlib.sha256(path.read_bytes()).hexdigest() for path in _FILES])
+
+
+def _short(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+_FILES = kernel_files()
+
+#: Of the files as this process imports them.
+_STAMP = _stamp()
+
+
+class _KernelCache(FunctionCache):
+    """A kernel's machine code on disk: one file for each signature.
+
+    ``folder`` is None if there is none that can be written to, or the kernel's file has no part
+    in the stamp.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self._label = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        try:
+            super().__init__(function)
+            known = Path(function.__code__.co_filename) in _FILES
+            self.folder = Path(self.cache_path) if known else None
+        except (RuntimeError, OSError):  # numba found no folder that it could write to
+            self.folder = self._cache_path = None
+
+    def file(self, signature: Any, codegen: Any) -> Path | None:
+        """Where the machine code for a signature is kept, or would be."""
+        if self.folder is None:
+            return None
+        try:
+            if _stamp() != _STAMP:  # this process may run older text than what the files hold now
+                return None
+        except OSError:
+            return None
+        settings = [getattr(config, name, None) for name in SETTINGS]
+        versions = (numba.__version__, llvmlite.__version__, sys.version, settings)
+        machine = _short(versions, codegen.magic_tuple())
+        return self.folder / f"{self._label}-{machine}-{_STAMP}-{_short(signature)}.nbc"
+
+    def stored(self, file: Path) -> bytes | None:
+        """The machine code in a file, pickled; None if it is missing or damaged."""
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        digest, data = content[:_DIGEST], content[_DIGEST:]
+        return data if hashlib.sha256(data).digest() == digest else None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a compiled kernel; None, after it was announced, if it has to be compiled."""
+        target_context.refresh()
+        file = self.file(sig, target_context.codegen())
+        data = None if file is None else self.stored(file)
+        if data is not None:
+            # The checksum holds, but the file may be another numba's all the same.
+            with contextlib.suppress(Exception):
+                return self._impl.rebuild(target_context, pickle.loads(data))
+        kept = "" if file is None else " (kept for later runs)"
+        announce(f"compiling {self._label}, some seconds{kept}")
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled kernel if the disk allows it, in place of those of other sources."""
+        file = self.file(sig, data.codegen)
+        if file is None or not self._impl.check_cachable(data):
+            return
+        content = dumps(self._impl.reduce(data))
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            if shutil.disk_usage(file.parent).free < CACHE_ROOM:
+                return
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+            os.replace(temporary, file)
+            family = file.name.rsplit("-", 2)[0]
+            for other in file.parent.glob(f"{family}-*"):
+                if not other.name.startswith(f"{family}-{_STAMP}-"):
+                    other.unlink()
+        except OSError:
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Forget what is kept of this kernel."""
+        for file in [] if self.folder is None else self.folder.glob(f"{self._label}-*.nbc"):
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 class _WideLower(Lower):
@@ -77,7 +234,7 @@ def _options(fastmath: set[str]) -> dict[str, Any]:
 
 
 def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
-    """Compile a function that kernels of its own file call: always inlined, never cached.
+    """Compile a function that kernels of any file call: always inlined, never cached.
 
     Left to itself, LLVM inlines a callee here and links it there, depending on what was compiled
     earlier in the process and what came from the cache. Sums are then ordered differently, and the
@@ -87,19 +244,14 @@ def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
 
 
 def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
-    """Compile a function that Python calls, cached on disk where that works.
+    """Compile a function that Python calls, kept on disk where that works.
 
-    It may call parts, but no other kernel; see `part`.
+    It may call parts of any kernel file, but no other kernel; see `part`.
     """
-    options = _options(fastmath)
-    try:
-        cached = njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no folder that it could write its cache to
-        return njit(**options)(function)
-    folder = _cache_folder(cached)
-    if folder is not None and shutil.disk_usage(folder).free < CACHE_ROOM:
-        return njit(**options)(function)
-    return cached
+    compiled = njit(**_options(fastmath))(function)
+    if hasattr(compiled, "_cache"):  # the JIT is on
+        compiled._cache = _KernelCache(function)
+    return compiled
 
 
 def careful_part(function: Callable[..., Any]) -> Any:
@@ -112,17 +264,15 @@ def careful_kernel(function: Callable[..., Any]) -> Any:
     return kernel(function, FUSED_ONLY)
 
 
-def is_compiled(kernel: Any) -> bool:
-    """Tell whether calling a kernel needs no compilation: it is loaded, cached or plain Python."""
-    if not hasattr(kernel, "signatures") or kernel.signatures:  # the JIT is off, or it has run
+def is_compiled(kernel: Any, arguments: tuple[Any, ...]) -> bool:
+    """Tell whether calling a kernel with these arguments needs no compilation.
+
+    It is loaded or kept on disk for arguments of their types, or it is plain Python.
+    """
+    if not hasattr(kernel, "_cache"):
         return True
-    folder = _cache_folder(kernel)
-    if folder is None:
-        return False
-    name = kernel.py_func.__name__
-    return bool(glob.glob(os.path.join(glob.escape(folder), f"*.{name}-*.nbi")))
-
-
-def _cache_folder(kernel: Any) -> str | None:
-    statistics = getattr(kernel, "stats", None)
-    return getattr(statistics, "cache_path", None)
+    signature = tuple(kernel.typeof_pyval(argument) for argument in arguments)
+    if signature in kernel.overloads:
+        return True
+    file = kernel._cache.file(signature, kernel.targetctx.codegen())
+    return file is not None and kernel._cache.stored(file) is not None

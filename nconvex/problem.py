@@ -93,11 +93,6 @@ class Problem:
         # Neighbours agree on which ReLUs are on, so that in many tiles a unit is all on or all off.
         self._sorted_test = self._test[:2] if self._by_pieces else _sorted(self.X_test, self.y_test)
 
-    @property
-    def first_kernel(self) -> Any:
-        """The kernel that training needs first, for `jit.is_compiled`."""
-        return self._kernels.rmsprop
-
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start θ, (P,); see `MLP`."""
         return self.model.initial(rng)

@@ -8,8 +8,7 @@ eight vectors' width of columns, go through all rows.
 `line_residuals` is where `pieces` meets the samples, a hundred at a time as a rule. LLVM's own code
 takes 32 samples together and what is left over one by one; here that is one masked vector.
 
-The functions say in plain Python what is computed, and are what runs without the JIT. As with
-`jit`, numba's cache does not notice an edit of this file.
+The functions say in plain Python what is computed, and are what runs without the JIT.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def test_other_files_and_other_versions_are_told(tmp_path):
     path = filled(tmp_path / "s")
     with pytest.raises(NconvexError, match="holds another survey"):
         Store(path, FIELDS, {"what": []}, VERSIONS)
-    with pytest.raises(NconvexError, match="its columns are"):
+    with pytest.raises(NconvexError, match="its tables are not those"):
         Store(path, FIELDS[:-1])
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
