@@ -257,7 +257,8 @@ def guarded(prog: str, command: Callable[[], int], hint: Callable[[], str] = str
             except BrokenPipeError:
                 result = CLOSED_PIPE
             except OSError as error:
-                result = refuse(error)
+                named = "" if error.filename is None else f"{error.filename}: "
+                result = refuse(f"{named}{error.strerror or error}")
             interrupts.disarm()
             return result
         except KeyboardInterrupt:
