@@ -275,3 +275,25 @@ def test_what_is_ignored_stays_ignored():
         "sys.exit(outputs.guarded('prog', command))"
     )
     assert run(code).returncode == 0
+
+
+@posix
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", [["-m", "nconvex.quad"], ["-mnconvex", "survey"]])
+def test_a_signal_while_the_package_is_imported_ends_the_command(tmp_path, module, signum):
+    stub = f"import os, time; os.kill(os.getpid(), {int(signum)}); time.sleep(20)"
+    (tmp_path / "numpy.py").write_text(stub)  # what takes long to import
+    done = subprocess.run(
+        [sys.executable, *module],
+        capture_output=True,
+        text=True,
+        cwd=Path(outputs.__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signum, "", "interrupted\n")
+
+
+@posix
+def test_importing_the_package_leaves_signals_to_others():
+    code = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
+    assert run(code).stdout == "True\n"
