@@ -40,6 +40,15 @@ def one_line(text: object) -> str:
     )
 
 
+def beside(value: float, L0: float) -> str:
+    """Return a value in four digits, or as many as show on which side of L₀ it lies."""
+    return next(
+        text
+        for digits in range(4, 18)
+        if (float(text := f"{value:.{digits}g}") <= L0) == (value <= L0)
+    )
+
+
 def say(text: str) -> None:
     """Print to stdout at once; letters that its encoding lacks become question marks.
 
@@ -204,6 +213,8 @@ def deliver(
             complain("interrupted" + ("; no figure was drawn" if step is figure else ""))
 
     signals = interrupts.count()
+    if not signals:
+        interrupts.arm()
     if text is not None:
         attempt(lambda: say(text))
     if save is not None:

@@ -342,6 +342,19 @@ def _layers(text: str) -> tuple[int, ...]:
 def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
     names = ("task", "activation", "loss", "hidden", "L0", "alpha", "depth", "sampler")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    for name, values in given.items():
+        if twice := [value for value in values if values.count(value) > 1]:
+            shown, layers = twice[0], ""
+            if name == "hidden":
+                shown = "-".join(map(str, shown))
+                layers = "; the layers of one network are joined by dashes, e.g. --hidden 4-4"
+            raise NconvexError(f"--{name} names {shown} twice; name it once{layers}")
+    polynomials = [task for task in given.get("task", ()) if task != "mnist"]
+    if polynomials and polynomials != given["task"]:
+        raise NconvexError(
+            "--task mnist has losses, layers and thresholds of its own; survey it apart from "
+            + " and ".join(polynomials)
+        )
     if args.preset is not None:
         if given or args.budget is not None:
             raise NconvexError("--preset says what is surveyed; drop the other options of the grid")

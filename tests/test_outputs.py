@@ -1,6 +1,7 @@
 """What commands hand over, where it cannot be taken: pipes, devices, disks, terminals, signals."""
 
 import io
+import math
 import os
 import signal
 import stat
@@ -10,6 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nconvex import interrupts, outputs
 from nconvex.definitions import NconvexError
@@ -87,6 +90,14 @@ def test_a_reader_that_goes_away_loses_no_file(tmp_path):
         done = run(code, stdout=pipe, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (outputs.CLOSED_PIPE, "")
     assert (tmp_path / "saved").exists()
+
+
+@given(st.floats(1e-9, 1e3), st.integers(-3, 3))
+def test_a_value_is_shown_on_its_side_of_the_threshold(L0, steps):
+    value = L0 + steps * math.ulp(L0)
+    text = outputs.beside(value, L0)
+    assert (float(text) <= L0) == (value <= L0)
+    assert len(outputs.beside(2.0 * L0, L0)) <= len(f"{2.0 * L0:.4g}")
 
 
 # -- Files ----------------------------------------------------------------------------------------
