@@ -162,12 +162,12 @@ def stores(times: int, seed: int = 0, folder: Path | None = None) -> str:
         whole, path = folder / "whole", folder / "s"
         nc.survey(SETTINGS, PAIRS, 5, whole, keep_strings=True)
         outcomes = collections.Counter()
-        for time_ in range(times):
+        for number in range(times):
             shutil.copy(whole, path)
             what = mutate(path, rng)
             before = path.read_bytes()
             commands = [["status", "s"], ["export", "s", "--csv", "a", "--aggregates", "b"]]
-            if time_ % 8 == 0:
+            if number % 16 == 0:
                 commands.append(["plot", "s", "--out", "p.png"])
             if what.startswith("schema"):
                 commands.append(["resume", "s", "--quiet"])
@@ -348,15 +348,16 @@ def dask(times: int, seed: int = 0) -> str:
     expected = expected_records()
     killed = surveys = 0
     with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+        n_workers=6, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     ) as cluster, Client(cluster) as client:  # fmt: skip
         while killed < times:
             surveys += 1
             done = threading.Event()
+            most = min(times, killed + 40)
 
-            def strike(done: threading.Event = done) -> None:
+            def strike(done: threading.Event = done, most: int = most) -> None:
                 nonlocal killed
-                while not done.wait(rng.uniform(0.05, 0.6)) and killed < times:
+                while not done.wait(rng.uniform(0.05, 0.6)) and killed < most:
                     pids = [
                         nanny.process.process.pid
                         for nanny in cluster.workers.values()
