@@ -17,6 +17,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -62,11 +63,11 @@ SCHEMAS = (
     f"CREATE TRIGGER t AFTER INSERT ON pairs BEGIN DELETE FROM about WHERE key IN ({ENDLESS}); END",
     "CREATE INDEX i ON pairs (abs(beads))",
     "CREATE INDEX i ON pairs (beads) WHERE outcome LIKE '%a'",
-    "CREATE UNIQUE INDEX i ON pairs (outcome, beads, starts)",
+    "CREATE UNIQUE INDEX i ON pairs (pair, setting)",
     "CREATE TABLE more (x)",
     f"CREATE VIEW more AS {ENDLESS}",
     "ALTER TABLE pairs ADD COLUMN more INTEGER",
-    "ALTER TABLE pairs ADD COLUMN more GENERATED ALWAYS AS (randomblob(1000000000)) VIRTUAL",
+    "ALTER TABLE pairs ADD COLUMN more GENERATED ALWAYS AS (zeroblob(100000000)) VIRTUAL",
     "ALTER TABLE pairs RENAME COLUMN beads TO pearls",
     "ALTER TABLE pairs RENAME TO others",
     "ALTER TABLE about DROP COLUMN json",
@@ -116,8 +117,8 @@ def mutate(path: Path, rng: random.Random) -> str:
         rows = connection.execute("SELECT * FROM pairs").fetchall()
         row = list(rng.choice(rows))
         column, value = rng.randrange(len(row)), rng.choice(VALUES)
-        connection.execute(f"UPDATE pairs SET {names[column]} = ? WHERE (setting, pair) = (?, ?)",
-                           (value, *row[:2]))  # fmt: skip
+        change = f"UPDATE OR IGNORE pairs SET {names[column]} = ? WHERE (setting, pair) = (?, ?)"
+        connection.execute(change, (value, *row[:2]))
         if column < len(row) - 1 and rng.random() < 0.8:
             for *new, _ in connection.execute("SELECT * FROM pairs").fetchall():
                 connection.execute("UPDATE pairs SET digest = ? WHERE (setting, pair) = (?, ?)",
@@ -161,12 +162,12 @@ def stores(times: int, seed: int = 0, folder: Path | None = None) -> str:
         whole, path = folder / "whole", folder / "s"
         nc.survey(SETTINGS, PAIRS, 5, whole, keep_strings=True)
         outcomes = collections.Counter()
-        for time_ in range(times):
+        for number in range(times):
             shutil.copy(whole, path)
             what = mutate(path, rng)
             before = path.read_bytes()
             commands = [["status", "s"], ["export", "s", "--csv", "a", "--aggregates", "b"]]
-            if time_ % 8 == 0:
+            if number % 16 == 0:
                 commands.append(["plot", "s", "--out", "p.png"])
             if what.startswith("schema"):
                 commands.append(["resume", "s", "--quiet"])
@@ -242,9 +243,14 @@ def ended(run: subprocess.Popen[str]) -> str:
     while left := processes(run.pid):
         assert time.monotonic() < given_up, f"left over: {left}"
         time.sleep(0.02)
-    assert "Traceback" not in err, err
-    assert "Error" not in err, err
+    assert "Traceback" not in err or is_early(err), err
     return err
+
+
+def is_early(err: str) -> bool:
+    """Whether Ctrl-C came before the package's first few milliseconds were over."""
+    ours = re.findall(r"nconvex/(\w+)\.py", err)
+    return "KeyboardInterrupt" in err and set(ours) <= {"__init__", "interrupts"}
 
 
 def expected_records() -> bytes:
@@ -258,9 +264,10 @@ def kept(path: Path, seen: int) -> int:
         return seen
     try:
         count = len(pairs.load(path).records)
-    except nc.NconvexError as error:
-        assert seen == 0, error  # it was killed while it made the file
-        path.unlink()
+    except nc.NconvexError:
+        if seen:
+            raise
+        path.unlink()  # it was killed while it made the file
         return 0
     assert count >= seen
     return count
@@ -280,14 +287,14 @@ def kills(times: int, seed: int = 0) -> str:
                 run = start(path, "--processes", "--workers", "2", "--quiet")
                 deaths = 0
                 while run.poll() is None and sum(struck.values()) < times:
-                    time.sleep(rng.uniform(0.3, 1.5))
+                    time.sleep(rng.uniform(0.1, 1.0))
                     victims = workers_of(run.pid)
                     if victims and rng.random() < 0.7:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(rng.choice(victims), signal.SIGKILL)
                             struck["workers"] += 1
                             deaths += 1
-                    elif run.poll() is None:
+                    elif run.poll() is None and rng.random() < 0.3:
                         end = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGHUP))
                         run.send_signal(end)
                         struck[end.name] += 1
@@ -317,8 +324,8 @@ def storms(times: int, seed: int = 0) -> str:
                     os.killpg(run.pid, signal.SIGINT)
                 time.sleep(rng.choice((0.01, 0.1, 0.3)))
             err = ended(run)
-            # Before Python has begun to run the package it dies of the signal, or says so itself.
-            assert run.returncode in (0, 130, -2), (storm, run.returncode, err)
+            early = not err or is_early(err)  # then Python may end by the signal itself
+            assert run.returncode in (0, 130) or early, (storm, run.returncode, err)
             statuses[run.returncode] += 1
             seen = kept(path, seen)
             if run.returncode == 0:
@@ -341,15 +348,16 @@ def dask(times: int, seed: int = 0) -> str:
     expected = expected_records()
     killed = surveys = 0
     with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+        n_workers=6, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     ) as cluster, Client(cluster) as client:  # fmt: skip
         while killed < times:
             surveys += 1
             done = threading.Event()
+            most = min(times, killed + 40)
 
-            def strike(done: threading.Event = done) -> None:
+            def strike(done: threading.Event = done, most: int = most) -> None:
                 nonlocal killed
-                while not done.wait(rng.uniform(0.05, 0.6)) and killed < times:
+                while not done.wait(rng.uniform(0.05, 0.6)) and killed < most:
                     pids = [
                         nanny.process.process.pid
                         for nanny in cluster.workers.values()

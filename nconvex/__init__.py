@@ -14,10 +14,11 @@ through Dynamic String Sampling (2016); see also arXiv:1611.01540.
 
 from __future__ import annotations
 
+from nconvex import interrupts as interrupts  # isort: skip  # from here on Ctrl-C ends a command
+
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nconvex import interrupts as interrupts  # first: from here on Ctrl-C ends a command
 from nconvex.barrier import Barrier, barrier
 from nconvex.breadth_first import connect_breadth_first
 from nconvex.crossing import path_through_narrower
