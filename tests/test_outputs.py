@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nconvex import interrupts, outputs
 from nconvex.definitions import NconvexError
 from nconvex.files import write_whole
+from nconvex.survey import main as survey
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
 
@@ -177,6 +178,36 @@ def test_a_file_that_cannot_be_written_is_refused_and_left_alone(tmp_path, name,
     assert sorted(tmp_path.rglob("*")) == before
     outputs.require_output("--out", tmp_path / "other", [store])
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--out", "missing/x.png"], "--out: cannot write missing/x.png: No such file"),
+        (["--store", "s", "--out", "s"], "--out s is also s"),
+        (["--store", "s", "--out", "./s-wal"], "--out s-wal is also s-wal"),
+        (["--store", "-"], "'-' is no file; name one"),
+        (["--store", ""], "'' is no file; name one"),
+        (["--store", "/"], "/"),
+        (["--hidden", "4", "4"], "joined by dashes, e.g. --hidden 4-4"),
+        (["--hidden", "4,4"], "'4,4' must be units joined by dashes"),
+        (["--L0", "1e-3", "0.001"], "--L0 names 0.001 twice"),
+        (["--task", "mnist", "cubic"], "survey it apart from cubic"),
+    ],
+)
+def test_surveys_refuse_before_any_work(tmp_path, monkeypatch, capsys, argv, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nconvex.survey.survey", lambda *_: pytest.fail("work was done"))
+    if argv == ["--store", "/"]:
+        monkeypatch.undo()  # the store itself finds out
+    try:
+        status = survey(["run", "--pairs", "1", *argv])
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert not list(tmp_path.iterdir())
 
 
 # -- Figures --------------------------------------------------------------------------------------
