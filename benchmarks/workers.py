@@ -13,7 +13,7 @@ import time
 
 import nconvex as nc
 from nconvex import pairs as remembered
-from nconvex.pairs import processes
+from nconvex.workers import Processes
 
 PAIRS = {1e-2: 400, 1e-3: 200, 1e-4: 40}
 
@@ -21,7 +21,7 @@ PAIRS = {1e-2: 400, 1e-3: 200, 1e-4: 40}
 def main() -> None:
     """Print a table."""
     began = time.perf_counter()
-    with processes(2) as pool:
+    with Processes(2) as pool:
         nc.survey(nc.grid(L0=1e-2), 8, executor=pool)
         print(f"two processes are ready after {time.perf_counter() - began:.1f} s\n")
         print("| L0 | one thread, pairs a second | two threads | two processes |")

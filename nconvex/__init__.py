@@ -14,6 +14,8 @@ through Dynamic String Sampling (2016); see also arXiv:1611.01540.
 
 from __future__ import annotations
 
+from nconvex import interrupts as interrupts  # isort: skip  # from here on Ctrl-C ends a command
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -106,11 +106,17 @@ def connect_breadth_first(
             stuck = _lower(landscape, beads, alpha * level, place, record)
             if stuck is not None:
                 string = string_through(landscape, beads, L0)
-                statuses = list(string.segment_status)
-                for segment in (stuck - 1, stuck):
-                    if statuses[segment] is not ConnectionStatus.CONNECTED:
-                        statuses[segment] = ConnectionStatus.BEAD_UNTRAINABLE
-                return finished(replace(string, alpha=alpha, segment_status=tuple(statuses)))
+                above = set(string.failures)
+                stopped = {stuck - 1, stuck} & above or above
+                judged = tuple(
+                    ConnectionStatus.BEAD_UNTRAINABLE
+                    if segment in stopped
+                    else ConnectionStatus.NOT_TRIED
+                    if segment in above
+                    else ConnectionStatus.CONNECTED
+                    for segment in range(len(string.segment_status))
+                )
+                return finished(replace(string, alpha=alpha, segment_status=judged))
             strings = []
             for segment, (left, right) in enumerate(itertools.pairwise(beads)):
                 search = Search(

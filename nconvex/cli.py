@@ -1,6 +1,6 @@
-"""What the commands share: arguments, progress, the printout, the files, the exit status.
+"""What the commands share: arguments, progress, the printout, and the files.
 
-Exit status 0: finished, connected or not. 2: bad input, with one line on stderr. 130: Ctrl-C.
+`outputs` lists their exit statuses.
 """
 
 from __future__ import annotations
@@ -8,20 +8,19 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 import platform
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numba
 import numpy as np
 
-from nconvex import jit
+from nconvex import interrupts, jit
 from nconvex.definitions import (
     VERSION,
     ConnectionStatus,
@@ -40,14 +39,24 @@ from nconvex.dss import MAX_DEPTH
 from nconvex.experiment import run_pair
 from nconvex.files import write_arrays, write_whole
 from nconvex.network import NetworkLandscape
+from nconvex.outputs import (
+    BAD_INPUT,
+    Progress,
+    beside,
+    complain,
+    deliver,
+    draw,
+    guarded,
+    one_line,
+    require_output,
+    say,
+)
 from nconvex.samplers import SAMPLERS
 from nconvex.string import String
 from nconvex.tightening import tighten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FINISHED, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with status 2."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (--help explains every option)\n")
+        complain(f"{self.prog}: error: {message} (--help explains every option)")
+        raise SystemExit(BAD_INPUT)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        say(message.rstrip())  # help and version, to whatever stdout is
+
+
+def path(text: str) -> Path:
+    """Convert an argument that names a file or a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty; name a file or a folder")
+    return Path(text)
 
 
 def parser(
@@ -143,10 +163,13 @@ def parser(
     output = result.add_argument_group("output")
     output.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="write result.json, string.npz and figure.png there, also after Ctrl-C (default: "
         f"only the figure, as {name}.png in the current folder; e.g. --out run7)",
+    )
+    output.add_argument(
+        "--force", action="store_true", help="replace the results that the folder holds already"
     )
     output.add_argument("--no-figure", action="store_true", help="write no figure")
     output.add_argument(
@@ -178,84 +201,95 @@ def main(
     argv: Sequence[str] | None,
 ) -> int:
     """Run one experiment from its command line; returns the exit status."""
-    args = arguments.parse_args(argv)
-    progress = Progress(args.quiet)
-    files = None
-    try:
+
+    def command() -> int:
+        args = arguments.parse_args(argv)
         _check(args)
-        experiment = prepare(args, progress.live)
-        args.L0 = experiment.L0 if args.L0 is None else args.L0
-        files = Files(name, args.out, figure=not args.no_figure, only_if_asked=args.json)
-        with jit.announcing(progress.line):
-            return _run(experiment, args, progress, files)
-    except NconvexError as error:
-        return _refuse(arguments, progress, files, str(error))
-    except MemoryError:
-        return _refuse(
-            arguments, progress, files, "not enough memory; use fewer samples or smaller layers"
-        )
-    except KeyboardInterrupt:
-        progress.close()
-        print("interrupted", file=sys.stderr)
-        if files is not None:
-            files.tidy()
-        return INTERRUPTED
+        progress = Progress(args.quiet)
+        with Files(name, args) as files:
+            experiment = prepare(args, progress.live)
+            args.L0 = experiment.L0 if args.L0 is None else args.L0
+            with jit.announcing(progress.line):
+                return _run(arguments.prog, experiment, args, progress, files)
+
+    return guarded(arguments.prog, command)
 
 
-def _run(experiment: Experiment, args: argparse.Namespace, progress: Progress, files: Files) -> int:
+@dataclass
+class Found:
+    """What a run has found so far.
+
+    Attributes:
+        trainings: Of the ends.
+        string: The path.
+        loose: It before it was tightened.
+        interrupted: Whether the work was broken off.
+    """
+
+    trainings: list[Training] = field(default_factory=list)
+    string: String | None = None
+    loose: String | None = None
+    interrupted: bool = False
+
+
+def _run(
+    prog: str, experiment: Experiment, args: argparse.Namespace, progress: Progress, files: Files
+) -> int:
     began = time.perf_counter()
-    trainings: list[Training] = []
-    string = None
-    interrupted = False
-
-    def on_training(training: Training) -> None:
-        trainings.append(training)
-        if training.status is TrainingStatus.TRAINED:
-            progress.line(_describe_training(len(trainings), training, experiment.measure))
-        progress.live("searching for a path" if len(trainings) == 2 else "training network 2 of 2")
-
-    progress.live("training network 1 of 2")
+    found = Found()
     try:
-        pair = run_pair(
-            experiment.problem,
-            args.L0,
-            args.alpha,
-            args.depth,
-            args.seed,
-            on_training,
-            InsertionCounter(progress),
-            args.sampler,
-        )
-        string = pair.string
+        _search(experiment, args, progress, found)
+        interrupts.disarm()
     except Interrupted as error:
-        interrupted = True
-        string = error.string
+        found.string, found.interrupted = error.string, True
     except KeyboardInterrupt:
-        interrupted = True
+        found.interrupted = True
     progress.close()
-    for end, training in enumerate(trainings, 1):
+    for end, training in enumerate(found.trainings, 1):
         if training.status is TrainingStatus.UNTRAINABLE:
             raise NconvexError(
-                f"network {end} could not be trained to L0 = {args.L0:g}: {training.starts} "
-                f"starts, lowest test {experiment.measure} {training.loss:.4g}; raise --L0 or "
-                "--budget, or "
-                "choose another network"
+                f"network {end} could not be trained to L0 = {args.L0!r}: {training.starts} "
+                f"starts, lowest test {experiment.measure} {beside(training.loss, args.L0)}; "
+                "raise --L0 or --budget, or choose another network"
             )
-    loose = None
-    if args.tighten and string is not None and string.connected:
+    result = _result(experiment, args, found, time.perf_counter() - began)
+    document = json.dumps(result, indent=2, allow_nan=False)
+    return deliver(
+        prog,
+        document if args.json else _summary(experiment, found, result),
+        lambda: files.save(experiment, found, document),
+        files.figure(experiment, found.string),
+        None if args.json else files.written,
+    )
+
+
+def _search(
+    experiment: Experiment, args: argparse.Namespace, progress: Progress, found: Found
+) -> None:
+    """Train, connect and tighten; whatever interrupts this, `found` is what was found."""
+
+    def on_training(training: Training) -> None:
+        found.trainings.append(training)
+        if training.status is TrainingStatus.TRAINED:
+            progress.line(_describe_training(experiment, len(found.trainings), training, args.L0))
+        both = len(found.trainings) == 2
+        progress.live("searching for a path" if both else "training network 2 of 2")
+
+    progress.live("training network 1 of 2")
+    found.string = run_pair(
+        experiment.problem,
+        args.L0,
+        args.alpha,
+        args.depth,
+        args.seed,
+        on_training,
+        InsertionCounter(progress, experiment.measure),
+        args.sampler,
+    ).string
+    if args.tighten and found.string is not None and found.string.connected:
         progress.live("tightening the path")
-        loose, string = string, tighten(experiment.problem, string).after
-        progress.close()
-    seconds = time.perf_counter() - began
-    result = _result(experiment, args, trainings, string, loose, interrupted, seconds)
-    files.save(experiment, trainings, string, result)
-    if args.json:
-        print(json.dumps(result, indent=2, allow_nan=False))
-    else:
-        print(_summary(experiment, trainings, string, result))
-        if written := files.written():
-            print(f"  written to      {written}")
-    return INTERRUPTED if interrupted else FINISHED
+        tight = tighten(experiment.problem, found.string).after
+        found.string, found.loose = tight, found.string
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -272,56 +306,15 @@ def _check(args: argparse.Namespace) -> None:
     child(args.seed)
 
 
-def _refuse(
-    arguments: argparse.ArgumentParser, progress: Progress, files: Files | None, message: str
-) -> int:
-    progress.close()
-    if files is not None:
-        files.tidy()
-    print(f"{arguments.prog}: error: {message}", file=sys.stderr)
-    return BAD_INPUT
-
-
 # -- Progress, on stderr --------------------------------------------------------------------------
-
-
-class Progress:
-    """One live line on a terminal, plain lines elsewhere, nothing when quiet."""
-
-    def __init__(self, quiet: bool):
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._live = False
-
-    def line(self, text: str) -> None:
-        """Print a line that stays."""
-        if not self._quiet:
-            self.close()
-            print(text, file=sys.stderr, flush=True)
-
-    def live(self, text: str) -> None:
-        """Show what is going on, in place of what was shown before."""
-        if self._quiet:
-            return
-        if not self._terminal:
-            print(text, file=sys.stderr, flush=True)
-            return
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[2K{text[:width]}", end="", file=sys.stderr, flush=True)
-        self._live = True
-
-    def close(self) -> None:
-        """Clear the live line."""
-        if self._live:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
-            self._live = False
 
 
 class InsertionCounter:
     """Shows each recursion of the search, with a running number."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, measure: str):
         self._progress = progress
+        self._measure = measure
         self._recursions = 0
 
     def __call__(self, insertion: Insertion) -> None:
@@ -329,40 +322,39 @@ class InsertionCounter:
         self._recursions += 1
         where = f"depth {insertion.depth}: gamma(t* = {insertion.t_star:.3f})"
         if insertion.move is Move.REVIVE:
-            where = "network revived: loss"
+            where = f"network revived: {self._measure}"
         self._progress.live(
             f"recursion {self._recursions}, {where} = {insertion.gamma_before:.4g}, descended to "
             f"{insertion.loss_after:.4g} in {insertion.steps} steps"
         )
 
 
-def _describe_training(end: int, training: Training, measure: str) -> str:
+def _describe_training(experiment: Experiment, end: int, training: Training, L0: float) -> str:
+    reached = f"test {experiment.measure} {beside(training.loss, L0)}"
+    if training.steps == 0:
+        return f"network {end} needs no training: its random start has {reached}"
     redrawn = "" if training.starts == 1 else f", start drawn {training.starts} times"
-    return (
-        f"network {end} trained to test {measure} {training.loss:.4g} in {training.steps} "
-        f"steps{redrawn}"
-    )
+    return f"network {end} trained to {reached} in {training.steps} steps{redrawn}"
 
 
 # -- The result -----------------------------------------------------------------------------------
 
 
 def _result(
-    experiment: Experiment,
-    args: argparse.Namespace,
-    trainings: Sequence[Training],
-    string: String | None,
-    loose: String | None,
-    interrupted: bool,
-    seconds: float,
+    experiment: Experiment, args: argparse.Namespace, found: Found, seconds: float
 ) -> dict[str, Any]:
     """The JSON document; null stands for what is not known or not finite."""
-    status = ConnectionStatus.INTERRUPTED if string is None or interrupted else string.status
+    string, loose, trainings = found.string, found.loose, found.trainings
+    connected = string is not None and string.connected
+    status = ConnectionStatus.INTERRUPTED
+    if string is not None and (connected or not found.interrupted):
+        status = string.status
     losses: list[float | None] = [_finite(training.loss) for training in trainings]
     return {
         "status": status.name.lower(),
-        "message": status.value,
-        "connected": string is not None and string.connected,
+        "message": status.value.replace("loss", experiment.measure),
+        "connected": connected,
+        "interrupted": found.interrupted,
         "L0": args.L0,
         "sampler": args.sampler,
         "alpha": args.alpha if string is None else string.alpha,
@@ -411,26 +403,30 @@ def _finite(value: float) -> float | None:
 
 def _summary(
     experiment: Experiment,
-    trainings: Sequence[Training],
-    string: String | None,
+    found: Found,
     result: dict[str, Any],
 ) -> str:
     lines = [experiment.title]
-    measure = experiment.measure
+    measure, string, L0 = experiment.measure, found.string, result["L0"]
     if experiment.data:
-        lines.append(f"  data            {experiment.data}")
-    if trainings:
-        losses = " and ".join(f"{training.loss:.4g}" for training in trainings)
-        lines.append(f"  networks        test {measure} {losses} (L0 = {result['L0']:.4g})")
+        lines.append(f"  data            {one_line(experiment.data)}")
+    if found.trainings:
+        losses = " and ".join(beside(training.loss, L0) for training in found.trainings)
+        lines.append(f"  networks        test {measure} {losses} (L0 = {L0!r})")
+    if found.trainings and not any(training.steps for training in found.trainings):
+        lines.append(
+            "  note            random starts lie below L0 already, so that this shows little; "
+            "lower --L0"
+        )
     if string is not None:
         ratio = string.line_max_error / string.L0
         sign = "<=" if string.connected else ">"
         beads = f"{string.n_beads} bead" + ("" if string.n_beads == 1 else "s")
         lines += [
-            f"  straight line   highest {measure} {string.line_max_error:.4g}, {ratio:.3g} "
-            "times L0",
-            f"  string          highest {measure} {string.max_error:.4g} {sign} L0, {beads}, "
-            f"normalized length {string.normalized_length:.4g}",
+            f"  straight line   highest {measure} {beside(string.line_max_error, L0)}, "
+            f"{ratio:.3g} times L0",
+            f"  string          highest {measure} {beside(string.max_error, L0)} {sign} L0, "
+            f"{beads}, normalized length {string.normalized_length:.4g}",
             f"  certificate     {_certificate(string, measure)}",
         ]
     if (loose := result["before_tightening"]) is not None:
@@ -440,6 +436,8 @@ def _summary(
             f"{loose['normalized_length']:.4g}",
         )
     lines.append(f"  verdict         {result['message']}")
+    if found.interrupted and result["connected"]:
+        lines.append("  interrupted     while the path was tightened; it is left as it was found")
     if string is not None and string.failures:
         lines.append(
             f"  where it fails  {len(string.failures)} of {len(string.segment_upper)} segments: "
@@ -465,89 +463,92 @@ class Files:
 
     Args:
         name: The experiment's, for the figure's default name.
-        folder: --out, or None.
-        figure: Whether a figure is wanted.
-        only_if_asked: Write nothing without a folder.
+        args: Its `out`, `force`, `no_figure` and `json` count.
 
     Raises:
-        NconvexError: The folder cannot be made or written to.
+        NconvexError: The folder cannot be made or written to, or holds a result already.
     """
 
-    def __init__(self, name: str, folder: Path | None, figure: bool, only_if_asked: bool):
-        self._folder = folder
+    NAMES = ("result.json", "string.npz", "models.npz", "figure.png")
+
+    def __init__(self, name: str, args: argparse.Namespace):
+        self._folder: Path | None = args.out
+        self._force: bool = args.force
         self._figure: Path | None = None
-        if figure and folder is not None:
-            self._figure = folder / "figure.png"
-        elif figure and not only_if_asked:
+        if not args.no_figure and self._folder is not None:
+            self._figure = self._folder / "figure.png"
+        elif not args.no_figure and not args.json:
             self._figure = Path(f"{name}.png")
         self._made: list[Path] = []
         self._written: list[Path] = []
-        if folder is not None:
-            self._make(folder)
-        if self._figure is not None:
-            _try_to_write(self._figure.parent)
 
-    def save(
-        self,
-        experiment: Experiment,
-        trainings: Sequence[Training],
-        string: String | None,
-        result: dict[str, Any],
-    ) -> None:
-        """Write what there is; the figure last, since only it can be drawn again from the rest."""
-        description = experiment.problem.describe()
-        if self._folder is not None:
-            if string is not None:
-                string.save(self._file("string.npz"), experiment.problem)
-            elif trainings:
-                thetas = np.array([training.theta for training in trainings])
-                write_arrays(self._file("models.npz"), {"thetas": thetas, **description})
-            document = (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()
+    def __enter__(self) -> Files:
+        try:
+            if self._folder is not None:
+                self._make(self._folder)
+            elif self._figure is not None:
+                require_output("the figure (--no-figure leaves it out)", self._figure)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
-            def write(file: BinaryIO) -> None:
-                file.write(document)
+    def __exit__(self, *_: object) -> None:
+        """Remove the folders that were made for nothing."""
+        for folder in reversed(self._made):
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
-            write_whole(self._file("result.json"), write)
-        if self._figure is not None and string is not None:
-            figure = experiment.draw(string)
-            write_whole(self._figure, lambda file: figure.savefig(file, format="png", dpi=150))
-            self._written.append(self._figure)
+    def save(self, experiment: Experiment, found: Found, document: str) -> None:
+        """Write what there is, but for the figure."""
+        if self._folder is None:
+            return
+        for name in self.NAMES:  # of another run, they would not belong to this one's
+            (self._folder / name).unlink(missing_ok=True)
+        result = (document + "\n").encode()
+        write_whole(self._folder / "result.json", lambda file: file.write(result))
+        self._written.append(self._folder / "result.json")
+        if found.string is not None:
+            found.string.save(self._folder / "string.npz", experiment.problem)
+            self._written.append(self._folder / "string.npz")
+        elif found.trainings:
+            thetas = np.array([training.theta for training in found.trainings])
+            description = experiment.problem.describe()
+            write_arrays(self._folder / "models.npz", {"thetas": thetas, **description})
+            self._written.append(self._folder / "models.npz")
+
+    def figure(self, experiment: Experiment, string: String | None) -> Callable[[], None] | None:
+        """Return what draws and writes the figure, if one is wanted and there is a string."""
+        path = self._figure
+        if path is None or string is None:
+            return None
+
+        def write() -> None:
+            draw(path, lambda: experiment.draw(string), 150)
+            self._written.append(path)
+
+        return write
 
     def written(self) -> str:
         """Name the files that were written."""
-        return ", ".join(str(path) for path in self._written)
-
-    def tidy(self) -> None:
-        """Remove the folders that were made for nothing."""
-        for folder in reversed(self._made):
-            if not any(folder.iterdir()):
-                folder.rmdir()
-
-    def _file(self, name: str) -> Path:
-        assert self._folder is not None
-        self._written.append(self._folder / name)
-        return self._written[-1]
+        paths = ", ".join(one_line(path) for path in self._written)
+        return f"  written to      {paths}" if paths else ""
 
     def _make(self, folder: Path) -> None:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
-            for path in reversed(missing):
-                path.mkdir()
-                self._made.append(path)
-            _try_to_write(folder)
-        except (OSError, NconvexError) as error:
-            self.tidy()
-            if isinstance(error, NconvexError):
-                raise
-            raise NconvexError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def _try_to_write(folder: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise NconvexError(
-            f"cannot write to the folder {folder.resolve()}: {error.strerror}; choose another "
-            "with --out DIR, or use --no-figure without --out"
-        ) from error
+            for path in (*reversed(folder.parents), folder):
+                if not os.path.exists(path):
+                    path.mkdir()
+                    self._made.append(path)
+            there = sorted({*os.listdir(folder)} & {*self.NAMES})
+        except OSError as error:
+            raise NconvexError(
+                f"cannot use the folder {folder}: {error.strerror}; choose another with --out"
+            ) from error
+        if there and not self._force:
+            raise NconvexError(
+                f"the folder {folder} holds {' and '.join(there)} already; choose another with "
+                "--out, or add --force to replace what is there"
+            )
+        for name in self.NAMES:
+            require_output("--out", folder / name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import math
 import os
+import stat
 import struct
 import sys
 import tempfile
@@ -12,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
@@ -23,35 +26,127 @@ from nconvex.definitions import NconvexError
 RATIO = 100
 DEFLATED = 2**30
 
+#: Stands for standard output in place of a file's name.
+STDOUT = "-"
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a file that appears under `path` only when it is complete and on disk.
 
     The bytes go to a temporary file in the same folder, are flushed to disk, and are moved over
-    `path` in one step; whatever interrupts this leaves the old file as it was.
+    `path` in one step; whatever interrupts this leaves the old file as it was. A device, a pipe or
+    standard output ("-") is written to as it is, once all bytes are there.
 
     Raises:
+        BrokenPipeError: It is a standard stream, and its reader went away.
         NconvexError: The folder does not exist or cannot be written to, or the disk is full.
     """
-    path = Path(path)
+    stream = is_stream(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if stream:
+            _write_through(path, write)
+            return
+        target = os.path.realpath(path)  # a link stays, what it points to is replaced
+        handle, temporary = _temporary(target)
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, BrokenPipeError) and _standard(path) is not None:
+            raise
         if isinstance(error, OSError):
-            raise NconvexError(
-                f"cannot write {path}: {error.strerror or error}; choose a folder that exists, "
-                "is writable and has room"
-            ) from error
+            raise _cannot_write(path, error) from error
         raise
+
+
+def try_to_write(path: str | os.PathLike[str]) -> None:
+    """Find out whether `write_whole` could write a file, and leave everything as it is.
+
+    Raises:
+        NconvexError: It could not.
+    """
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if os.path.lexists(path) and not os.access(path, os.W_OK) and os.path.exists(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not is_stream(path):
+            target = os.path.realpath(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(target)  # names that are too long are noticed here
+            handle, temporary = _temporary(target)
+            os.close(handle)
+            os.unlink(temporary)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a standard stream, a device or a pipe, and not a file to be replaced."""
+    try:
+        if str(path) == STDOUT or _standard(path) is not None:
+            return True
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False  # not there yet, or out of reach
+
+
+def _standard(path: str | os.PathLike[str]) -> TextIO | None:
+    """Standard output or error if the path is one of them, also where they lead to a file."""
+    if str(path) == STDOUT:
+        return sys.stdout
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or a notebook's
+            if os.path.samestat(os.stat(path), os.fstat(stream.fileno())):
+                return stream
+    return None
+
+
+def _write_through(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+    content = io.BytesIO()
+    write(content)
+    stream = _standard(path)
+    if stream is None and str(path) != STDOUT:
+        with open(path, "wb") as file:
+            file.write(content.getbuffer())
+        return
+    if stream is None or not hasattr(stream, "buffer"):
+        raise OSError(errno.EBADF, "it takes no bytes here")
+    try:
+        stream.flush()
+        stream.buffer.write(content.getbuffer())
+        stream.flush()
+    except OSError:
+        silence(stream)
+        raise
+
+
+def silence(stream: TextIO) -> None:
+    """Let Python's own flush at its end, of what could not be written, not fail once more."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return  # not a file of the operating system's
+
+
+def _temporary(target: str) -> tuple[int, str]:
+    """Make a file beside another, under a name that is short, as names have a greatest length."""
+    return tempfile.mkstemp(dir=os.path.dirname(target), prefix=".nconvex-")
+
+
+def _cannot_write(path: str | os.PathLike[str], error: OSError) -> NconvexError:
+    return NconvexError(
+        f"cannot write {os.fspath(path)}: {error.strerror or error}; choose a file in a folder "
+        "that exists, is writable and has room"
+    )
 
 
 def write_arrays(

@@ -36,10 +36,11 @@ def mean(values: np.ndarray) -> tuple[float, float, float]:
     n = len(values)
     if n == 0:
         return math.nan, math.nan, math.nan
-    middle = float(np.mean(values))
-    if n == 1:
-        return middle, math.nan, math.nan
-    half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    with np.errstate(all="ignore"):  # an infinite value has a mean, but no interval
+        middle = float(np.mean(values))
+        if n == 1:
+            return middle, math.nan, math.nan
+        half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return middle, middle - half, middle + half
 
 

@@ -14,6 +14,8 @@ Every pair has an outcome, and none is dropped:
 ``end_untrainable``  every start that was drawn for one of the ends stayed above L₀
 ===================  ==============================================================================
 
+`OUTCOMES` has these and all others that a status may name.
+
 Shares are of all pairs. Beads and lengths are known of finished paths only, so their means are over
 the connected pairs, and the shares stand beside them: where few pairs connect, the means are those
 of the easy ones.
@@ -24,24 +26,15 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import math
-import multiprocessing
 import os
 import platform
-import queue
 import random
-import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-)
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -50,10 +43,12 @@ import numba
 import numpy as np
 
 from nconvex import digits, intervals, mnist, quad
+from nconvex import workers as work
 from nconvex.classification import METRICS
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import (
     VERSION,
+    ConnectionStatus,
     Descent,
     DescentStatus,
     NconvexError,
@@ -80,7 +75,24 @@ from nconvex.train import train
 
 TASKS = (*POLYNOMIALS, "mnist")
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "authors")
-OUTCOMES = ("connected", "bead_untrainable", "depth_exhausted", "end_untrainable")
+
+#: How a pair may end: every status of a search but for an interrupted one, which is no result, and
+#: every one of a training that failed.
+OUTCOMES = (
+    *(
+        status.name.lower()
+        for status in ConnectionStatus
+        if status is not ConnectionStatus.INTERRUPTED
+    ),
+    *(
+        f"end_{status.name.lower()}"
+        for status in TrainingStatus
+        if status is not TrainingStatus.TRAINED
+    ),
+)
+
+#: Letters of the hidden layers in a record, as in "4-4".
+LONGEST_SHAPE = 64
 
 #: Of a record: names and NumPy types. What is not known of a pair is not a number.
 FIELDS = (
@@ -89,13 +101,13 @@ FIELDS = (
     ("task", "U16"),
     ("activation", "U8"),
     ("loss", "U8"),
-    ("hidden", "U32"),
+    ("hidden", f"U{LONGEST_SHAPE}"),
     ("L0", "f8"),
     ("alpha", "f8"),
     ("depth", "i8"),
     ("accept", "f8"),
     ("sampler", "U16"),
-    ("outcome", "U16"),
+    ("outcome", f"U{max(map(len, OUTCOMES))}"),
     ("connected", "?"),
     ("certified", "?"),
     ("beads", "f8"),
@@ -131,6 +143,9 @@ REMEMBERED = 2048
 
 #: Starts above L₀ that a process keeps likewise: 8 MB at width 4, and wider networks have few.
 STARTS_REMEMBERED = 8192
+
+#: Pairs that a survey may have: their order alone takes 36 MB.
+MOST_PAIRS = 10**6
 
 #: Points of a segment at which its steepest slope is looked for.
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -190,6 +205,7 @@ class Setting:
             raise NconvexError("hidden must name one layer at least, e.g. (4, 4)")
         for units in self.hidden:
             require_integer("a layer's size", units, 1)
+        object.__setattr__(self, "hidden", tuple(map(int, self.hidden)))
         require_positive("L0", self.L0)
         require_alpha(self.alpha)
         require_integer("depth", self.depth, 0)
@@ -199,6 +215,16 @@ class Setting:
         if self.accept < 1.0:
             raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
         require_integer("samples", self.samples, 1)
+        if len(shape := _described(self)["hidden"]) > LONGEST_SHAPE:
+            raise NconvexError(f"hidden {shape:.20}... has too many layers for a record's column")
+        for name, kind in (
+            ("L0", float),
+            ("alpha", float),
+            ("accept", float),
+            ("depth", int),
+            ("samples", int),
+        ):
+            object.__setattr__(self, name, kind(getattr(self, name)))  # NumPy's are no JSON
 
     @property
     def residual(self) -> float:
@@ -376,7 +402,7 @@ def survey(
     seed: Seed = 0,
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    executor: Executor | None = None,
+    executor: Any = None,
     keep_strings: bool = False,
     progress: Callable[[int, int, np.ndarray], None] | None = None,
 ) -> Survey:
@@ -387,27 +413,24 @@ def survey(
         pairs: Pairs a setting.
         seed: Names all randomness; pair k has child k of it.
         store: A file that keeps each pair as soon as it is finished. One that exists must be of
-            the same survey, which is then continued.
+            the same survey, which is then continued, and grows if it has fewer pairs.
         workers: Threads; the kernels release Python's lock. All cores by default.
-        executor: Any `concurrent.futures.Executor` instead of threads: a process pool (context
-            "spawn"), Dask's `client.get_executor()`, `mpi4py.futures.MPIPoolExecutor`, …; workers
-            only return records, this process stores them.
+        executor: What to work with instead of threads: `workers.Processes`, Dask's `Client`, or any
+            `concurrent.futures.Executor`, e.g. `mpi4py.futures.MPIPoolExecutor`. Its workers only
+            return records, this process stores them; pairs of workers that die are done again,
+            where the executor survives that.
         keep_strings: Keep each path's beads in the store.
         progress: Called after each pair with the pairs finished, of how many, and its record.
 
     Raises:
-        NconvexError: A value is out of its range, or the store is damaged, of another survey or of
-            other versions, cannot be written, or a worker process died.
+        NconvexError: A value is out of its range; the store is damaged, of another survey or of
+            other versions, or cannot be written; or workers died too often.
         KeyboardInterrupt: Ctrl-C; finished pairs are in the store, if there is one.
     """
     settings = (settings,) if isinstance(settings, Setting) else tuple(settings)
-    if not settings:
-        raise NconvexError("a survey needs one setting at least, e.g. Setting(L0=1e-3)")
-    if len(set(settings)) < len(settings):
-        raise NconvexError("a setting occurs twice; the same pairs would be counted twice")
-    require_integer("pairs", pairs, 1)
-    workers = os.cpu_count() or 1 if workers is None else workers
-    require_integer("workers", workers, 1)
+    _require_settings(settings)
+    require_integer("pairs", pairs, 1, MOST_PAIRS)
+    workers = work.workers_or_all(workers)
     if keep_strings and store is None:
         raise NconvexError("strings are kept in a store; name one with store=")
     seed = child(seed)
@@ -419,44 +442,48 @@ def survey(
                     store, FIELDS, _configuration(settings, pairs, seed, keep_strings), versions()
                 )
             )
-            if kept.versions != versions():
-                made = ", ".join(f"{name} {version}" for name, version in kept.versions.items())
-                raise NconvexError(
-                    f"{store} was made by {made}; continue it with these, or start a new file, so "
-                    "that one survey is not computed in two ways"
-                )
-        todo = [key for key in _order(settings, pairs, workers) if key not in kept]
+            _continue(kept, pairs)
         total = pairs * len(settings)
-        done = total - len(todo)
+        done = len(kept.records())
         jobs = (
             (setting, pair, settings[setting], child(seed, pair), keep_strings)
-            for setting, pair in todo
+            for setting, pair in _order(settings, pairs, workers)
             if (setting, pair) not in kept
         )
-        results = _on_threads(jobs, workers) if executor is None else _on_executor(jobs, executor)
-        with closing(results):
-            for record, beads in results:
-                done += kept.add(record, beads)
-                if progress is not None:
-                    progress(done, total, np.array(record, dtype=list(FIELDS)))
-        return Survey(settings, pairs, seed, kept.records())
+        try:
+            with closing(work.results(run, jobs, workers, executor)) as results:
+                for record, beads in results:
+                    done += kept.add(record, beads)
+                    if progress is not None:
+                        progress(done, total, np.array(record, dtype=list(FIELDS)))
+        except work.WorkersLost as error:
+            raise NconvexError(
+                f"{error}; "
+                + (
+                    "nothing keeps what was finished: name a store"
+                    if store is None
+                    else f"what was finished is in {store}: resume it"
+                )
+            ) from error
+        records = kept.records() if isinstance(kept, _Memory) else _read(kept).records
+        # Another process may have let the store grow.
+        return Survey(settings, pairs, seed, records[records["pair"] < pairs])
 
 
 def load(store: str | os.PathLike[str]) -> Survey:
-    """Read the survey in a store, finished or not.
+    """Read the survey in a store, finished or not; the file is not written to.
 
     Raises:
         NconvexError: The file does not exist, is damaged, or of another version.
     """
     with Store(store, FIELDS) as kept:
-        settings, pairs, seed, _ = configured(kept)
-        return Survey(settings, pairs, seed, kept.records())
+        return _read(kept)
 
 
 def resume(
     store: str | os.PathLike[str],
     workers: int | None = None,
-    executor: Executor | None = None,
+    executor: Any = None,
     progress: Callable[[int, int, np.ndarray], None] | None = None,
 ) -> Survey:
     """Continue the survey in a store.
@@ -491,7 +518,7 @@ def run(
         keep: Whether the beads are wanted.
         alive: Called between descents; may raise to stop.
     """
-    alive = _go_on if alive is None else alive
+    alive = alive or (lambda *_: None)
     problem = what.problem(seed)
     trainings = []
     for end in (1, 2):
@@ -500,7 +527,7 @@ def run(
             break
     trained = all(training.status is TrainingStatus.TRAINED for training in trainings)
     losses = [training.loss for training in trainings] + [math.nan]
-    string = None
+    string, outcome = None, f"end_{trainings[-1].status.name.lower()}"
     if trained:
         for_beads = what.problem(seed, for_beads=True) if what.bead_rmsprop else problem
         string = SAMPLERS[what.sampler](
@@ -514,12 +541,15 @@ def run(
             alive,
             what.insert,
         )
+        if string.status is ConnectionStatus.INTERRUPTED:
+            raise CancelledError
+        outcome = string.status.name.lower()
     described = _described(what)
     record = (
         setting,
         pair,
         *(described[name] for name, _ in FIELDS[2:11]),
-        "end_untrainable" if string is None else string.status.name.lower(),
+        outcome,
         string is not None and string.connected,
         string is not None and string.certified,
         *_measured(string),
@@ -550,19 +580,90 @@ def configured(kept: Store) -> tuple[tuple[Setting, ...], int, tuple[int, ...], 
     Raises:
         NconvexError: The store's configuration is damaged.
     """
+    found = kept.configuration
     try:
-        found = kept.configuration
-        return (
-            tuple(_from_json(values) for values in found["settings"]),
-            int(found["pairs"]),
-            tuple(found["seed"]),
-            bool(found["keep_strings"]),
+        settings = tuple(_from_json(values) for values in found["settings"])
+        pairs, seed = found["pairs"], child(tuple(found["seed"]))
+        _require_settings(settings)
+        require_integer("pairs", pairs, 1, MOST_PAIRS)
+        keep_strings = bool(found["keep_strings"])
+        if found != json.loads(json.dumps(_configuration(settings, pairs, seed, keep_strings))):
+            raise ValueError("it has more than a survey has")
+    except KeyError as error:
+        kept.damaged(f"its configuration lacks {error}")
+    except (TypeError, ValueError, OverflowError) as error:
+        kept.damaged(f"its configuration: {str(error)[:80]}")
+    return settings, pairs, seed, keep_strings
+
+
+def _require_settings(settings: tuple[Setting, ...]) -> None:
+    if not settings:
+        raise NconvexError("a survey needs one setting at least, e.g. Setting(L0=1e-3)")
+    if len(set(settings)) < len(settings):
+        raise NconvexError("a setting occurs twice; the same pairs would be counted twice")
+
+
+def _continue(kept: Store, pairs: int) -> None:
+    """Make sure that a store of the same survey can be continued, up to a number of pairs."""
+    if kept.versions != versions():
+        made = ", ".join(f"{name} {version}" for name, version in kept.versions.items())
+        raise NconvexError(
+            f"{kept.path} was made by {made}; continue it with these, or start a new file, so "
+            "that one survey is not computed in two ways"
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise NconvexError(f"{kept.path} is damaged: its configuration lacks {error}") from None
+    before = _read(kept).pairs
+    if pairs < before:
+        raise NconvexError(
+            f"{kept.path} is a survey of {before} pairs a setting, which can grow but not shrink; "
+            f"ask for {before} or more"
+        )
+    if pairs > before:
+        kept.grow(pairs)
 
 
-def _order(settings: Sequence[Setting], pairs: int, workers: int) -> list[tuple[int, int]]:
+def _read(kept: Store) -> Survey:
+    """Return the survey in a store, whose records are believed only as far as one could make them.
+
+    Raises:
+        NconvexError: The store is damaged.
+    """
+    records = kept.records()
+    settings, pairs, seed, _ = configured(kept)  # after the records: it may grow meanwhile
+    names = records.dtype.names or ()
+    for row in records.tolist():
+        record = dict(zip(names, row, strict=True))
+        place = f"setting {record['setting']}, pair {record['pair']}"
+        if not (0 <= record["setting"] < len(settings) and 0 <= record["pair"] < pairs):
+            kept.damaged(f"{place} is not surveyed")
+        if wrong := _contradictions(record, settings[record["setting"]]):
+            kept.damaged(f"{wrong[0]} of {place} is {record[wrong[0]]!r}, which cannot be")
+    return Survey(settings, pairs, seed, records)
+
+
+def _contradictions(record: dict[str, Any], setting: Setting) -> list[str]:
+    """Name the fields that do not go with the setting or with each other."""
+    described = _described(setting)
+    searched = not record["outcome"].startswith("end_")
+    low = record["max_error"] <= setting.accept * setting.L0
+    counts = {name: record[name] for name in ("starts", "training_steps")}
+    for name in ("beads", "search_steps", "segments_above"):
+        if searched:
+            counts[name] = record[name]
+    holds = {
+        **{name: record[name] == described[name] for name, _ in FIELDS[2:11]},
+        "outcome": record["outcome"] in OUTCOMES,
+        "connected": record["connected"] == low == (record["outcome"] == "connected"),
+        "certified": searched or not record["certified"],
+        **{name: count == min(max(count, 0), 2**53) // 1 for name, count in counts.items()},
+        "normalized_length": not record["normalized_length"] < 1.0,
+        "path_length": not record["path_length"] < 0.0,
+        "max_error_lower": not record["max_error_lower"] > record["max_error"],
+        "steepest": not record["steepest"] < 0.0,
+    }
+    return [name for name, true in holds.items() if not true]
+
+
+def _order(settings: Sequence[Setting], pairs: int, workers: int) -> Iterator[tuple[int, int]]:
     """Settings and pairs in the order in which they are run; it plays no role for the records.
 
     Pairs come at random, so that two processes on one file share the work, and the time left can
@@ -574,103 +675,10 @@ def _order(settings: Sequence[Setting], pairs: int, workers: int) -> list[tuple[
     random.SystemRandom().shuffle(shuffled)
     easiest_first = sorted(range(len(settings)), key=lambda setting: -settings[setting].L0)
     together = 4 * workers
-    return [
-        (setting, pair)
-        for start in range(0, pairs, together)
-        for setting in easiest_first
-        for pair in shuffled[start : start + together]
-    ]
-
-
-Job = tuple[int, int, Setting, tuple[int, ...], bool]
-Result = tuple[tuple[Any, ...], np.ndarray | None]
-
-
-def _on_threads(jobs: Iterable[Job], workers: int) -> Generator[Result, None, None]:
-    stop = threading.Event()
-
-    def alive(*_: object) -> None:
-        if stop.is_set():
-            raise CancelledError
-
-    jobs = iter(jobs)
-    pool = ThreadPoolExecutor(workers)
-    finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
-    pending = 0
-    try:
-        while True:
-            for job in itertools.islice(jobs, 2 * workers - pending):
-                pool.submit(run, *job, alive).add_done_callback(finished.put)
-                pending += 1
-            if not pending:
-                return
-            future = finished.get()
-            pending -= 1
-            yield future.result()
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _on_executor(jobs: Iterable[Job], executor: Executor) -> Generator[Result, None, None]:
-    # Not `concurrent.futures.wait`: it takes the locks of all futures each time, and Ctrl-C in the
-    # midst of that leaves some locked for ever.
-    finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
-    futures: list[Future[Result]] = []
-    try:
-        for job in jobs:
-            futures.append(executor.submit(run, *job))
-            futures[-1].add_done_callback(finished.put)
-        for _ in range(len(futures)):
-            yield finished.get().result()
-    except BrokenExecutor as error:
-        raise NconvexError(
-            f"a worker process died ({error}); what is in the store is safe, resume it"
-        ) from error
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-@contextmanager
-def processes(workers: int) -> Iterator[Executor]:
-    """Open a pool of processes for `survey`, which Ctrl-C ends after the descents under way.
-
-    Raises:
-        NconvexError: There is not one worker at least.
-    """
-    require_integer("workers", workers, 1)
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(workers, context, _begin, (stop,)) as pool:
-        # Ctrl-C reaches a whole group of processes, but is the first one's business. A worker
-        # must leave it alone from its first moment, so all are started while it is ignored.
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            for future in [pool.submit(_go_on) for _ in range(workers)]:
-                future.result()
-        finally:
-            signal.signal(signal.SIGINT, heard)
-        try:
-            yield pool
-        finally:
-            stop.set()
-
-
-def _begin(stop: Any) -> None:
-    """Begin a worker process, which is told when to stop."""
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-#: In a process of `processes`: set when it should stop.
-_stop: Any = None
-
-
-def _go_on(*_: object) -> None:
-    if _stop is not None and _stop.is_set():
-        raise CancelledError
+    for start in range(0, pairs, together):
+        for setting in easiest_first:
+            for pair in shuffled[start : start + together]:
+                yield setting, pair
 
 
 class _Memory:

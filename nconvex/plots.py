@@ -21,6 +21,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from nconvex.classification import Classification
 from nconvex.landscape import Landscape
+from nconvex.outputs import beside
 from nconvex.problem import Problem
 from nconvex.string import String
 
@@ -119,8 +120,8 @@ def loss_along(
     verdict = "connected" if string.connected else "not connected"
     lower, upper = string.max_error_bounds
     axes.set_title(
-        rf"{verdict}: $\tilde\Gamma$ in [{lower:.5g}, {upper:.5g}] ({string.evidence}), "
-        rf"$L_0$ = {string.L0:.4g}",
+        rf"{verdict}: $\tilde\Gamma$ in [{beside(lower, string.L0)}, "
+        rf"{beside(upper, string.L0)}] ({string.evidence}), $L_0$ = {string.L0!r}",
         fontsize=10,
     )
     axes.legend(frameon=False)

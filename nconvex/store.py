@@ -5,6 +5,10 @@ disk, a loss of power), what was finished stays. Several processes may write to 
 that two of them finished is kept once. While the file is open, SQLite keeps a journal beside it
 (``-wal``, ``-shm``); both are gone when the last process closes it, and are taken up again after a
 kill. SQLite's locks do not hold on all network drives: keep the file on a local one.
+
+A file may come from anyone, so it is data: SQL that it brings along is never run, since it must
+have the three tables exactly as they are created here and nothing else, and every value must be of
+its column's type. Who only reads leaves the file and its folder as they are.
 """
 
 from __future__ import annotations
@@ -12,13 +16,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -33,10 +39,20 @@ FORMAT = 2
 #: Seconds to wait for another process that is writing.
 PATIENCE = 60.0
 
+#: Seconds that reading the list of tables may take, which is endless in files made for that.
+PATIENCE_FOR_TABLES = 10.0
+
 #: Bytes of the digest beside each record and string, by which damage is noticed.
 DIGEST = 8
 
+#: Characters of the configuration: a thousand times those of the largest preset.
+LONGEST_CONFIGURATION = 2**24
+
+#: The part of a configuration in which two surveys may differ and be one that has grown.
+GROWS = "pairs"
+
 _TYPES = {"i": "INTEGER", "f": "REAL", "b": "INTEGER", "U": "TEXT"}
+_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name LIMIT 9"
 
 
 class Store:
@@ -46,11 +62,10 @@ class Store:
         path: Of the file.
         fields: Names and NumPy types of a record; "setting" and "pair" among them are its key.
         configuration: What is being surveyed, as JSON can hold it. A file that exists must hold
-            the same; without one, the file must exist and is opened to be read.
+            the same, but for `GROWS`; without one, the file must exist and is only read.
         versions: Of what computes the records.
 
     Attributes:
-        configuration: What the file holds.
         versions: What made it.
 
     Raises:
@@ -66,9 +81,9 @@ class Store:
         versions: Mapping[str, str] | None = None,
     ):
         self.path = Path(path)
-        self._fields = tuple(fields)
-        if configuration is None and not self.path.is_file():
-            raise NconvexError(f"{self.path} does not exist; start a survey with `run --store`")
+        self._fields = tuple((name, np.dtype(kind)) for name, kind in fields)
+        self._require_file(missing_is_fine=configuration is not None)
+        self._unchanging = False
         self._run(lambda: self._open(configuration, dict(versions or {})))
 
     def __enter__(self) -> Store:
@@ -83,8 +98,35 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the journal beside it is merged and removed."""
+        """Close the file; the journal beside it is merged and removed by the last that writes."""
         self._connection.close()
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What the file holds; another process may let it grow.
+
+        Raises:
+            NconvexError: The file is damaged.
+        """
+        return self._about("configuration")
+
+    def grow(self, size: int) -> None:
+        """Raise the number of pairs in the configuration, unless it is as high already.
+
+        Raises:
+            NconvexError: The file cannot be written.
+        """
+
+        def write() -> None:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                found = self.configuration
+                found[GROWS] = max(found[GROWS], size)
+                self._connection.execute(
+                    "UPDATE about SET json = ? WHERE key = 'configuration'", (json.dumps(found),)
+                )
+
+        self._run(write)
 
     def add(self, record: Sequence[Any], beads: np.ndarray | None = None) -> bool:
         """Keep a finished pair, on disk when this returns; False if it was there already.
@@ -127,9 +169,15 @@ class Store:
         """
         query = "SELECT * FROM pairs ORDER BY setting, pair"
         rows = self._run(lambda: self._connection.execute(query).fetchall())
+        if self._unchanging and self._journal():
+            raise NconvexError(f"{self.path} began to change while it was read; try again")
         for *row, digest in rows:
+            place = f"setting {row[0]!r}, pair {row[1]!r}"
             if _digest(row) != digest:
-                raise self._damaged(f"the record of setting {row[0]}, pair {row[1]} was altered")
+                self.damaged(f"the record of {place} was altered")
+            for (name, kind), value in zip(self._fields, row, strict=True):
+                if not _is_of(kind, value):
+                    self.damaged(f"{name} of {place} is {value!r:.40}")
         return np.array(
             [tuple(np.nan if value is None else value for value in row) for *row, _ in rows],
             dtype=list(self._fields),
@@ -146,18 +194,65 @@ class Store:
         if row is None:
             return None
         blob, digest = row
+        place = f"the string of setting {setting}, pair {pair}"
         if _digest(blob) != digest:
-            raise self._damaged(f"the string of setting {setting}, pair {pair} was altered")
-        return np.asarray(np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False))
+            self.damaged(f"{place} was altered")
+        try:
+            return _array(blob)
+        except Exception:  # NumPy's parser raises many kinds
+            self.damaged(f"{place} is not an array")
+
+    def damaged(self, what: object) -> NoReturn:
+        """Raise NconvexError: the file is not what it should be."""
+        raise NconvexError(
+            f"{self.path} is damaged or not a survey ({what}); restore a copy or start a new file"
+        )
+
+    # -- Opening ----------------------------------------------------------------------------------
+
+    def _require_file(self, missing_is_fine: bool) -> None:
+        """Refuse what is no file, in words that SQLite does not have."""
+        if self.path.name == ":memory:":
+            raise NconvexError(f"{self.path} would keep nothing; name a file, e.g. survey.sqlite")
+        try:
+            found = self.path.stat().st_mode
+        except FileNotFoundError:
+            if missing_is_fine:
+                return
+            raise NconvexError(
+                f"{self.path} does not exist; start a survey with `run --store`"
+            ) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise NconvexError(f"cannot use {self.path}: {reason}; choose another file") from None
+        if not stat.S_ISREG(found):
+            raise NconvexError(f"{self.path} is not a file that can keep a survey; name another")
+
+    def _journal(self) -> bool:
+        try:
+            return os.stat(f"{self.path}-wal").st_size > 0
+        except OSError:
+            return False
 
     def _open(self, configuration: Mapping[str, Any] | None, versions: dict[str, str]) -> None:
+        mode = "mode=rwc"
+        if configuration is None:
+            # Without a journal nobody writes, and SQLite need not make files to agree with others.
+            self._unchanging = not self._journal()
+            mode = "mode=ro&immutable=1" if self._unchanging else "mode=ro"
         self._connection = sqlite3.connect(
-            self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            f"{self.path.absolute().as_uri()}?{mode}",
+            uri=True,
+            timeout=PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             execute = self._connection.execute
-            empty = execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-            if empty and configuration is not None:
+            execute("PRAGMA trusted_schema = OFF")
+            given_up = time.monotonic() + PATIENCE_FOR_TABLES
+            self._connection.set_progress_handler(lambda: time.monotonic() > given_up, 100_000)
+            if not execute(_TABLES).fetchall() and configuration is not None:
                 self._write_ahead()
                 self._create(configuration, versions)
             application, found = (
@@ -171,29 +266,43 @@ class Store:
                     f"{self.path} is of format {found}, not {FORMAT}; use the version of nconvex "
                     "that made it, or start a new file"
                 )
+            if execute(_TABLES).fetchall() != self._tables():
+                self.damaged("its tables are not those of this version")
+            self._connection.set_progress_handler(None, 0)
             if (verdict := execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-                raise self._damaged(verdict)
+                self.damaged(verdict)
             execute("PRAGMA synchronous = FULL")
-            stored = {key: json.loads(text) for key, text in execute("SELECT * FROM about")}
-            self.configuration: dict[str, Any] = stored["configuration"]
-            self.versions: dict[str, str] = stored["versions"]
-            columns = [name for _, name, *_ in execute("PRAGMA table_info(pairs)")]
-            if columns != [*(name for name, _ in self._fields), "digest"]:
-                raise self._damaged(f"its columns are {', '.join(columns)}")
-        except (KeyError, ValueError, TypeError) as error:
-            self._connection.close()
-            raise error if isinstance(error, NconvexError) else self._damaged(error) from None
+            self.versions: dict[str, str] = self._about("versions")
+            if configuration is None:
+                return
+            if {**self.configuration, GROWS: None} != {
+                **json.loads(_json(configuration)),
+                GROWS: None,
+            }:
+                raise NconvexError(
+                    f"{self.path} holds another survey; choose another file, or continue that one "
+                    f"with `resume {self.path}`"
+                )
+            execute("BEGIN IMMEDIATE")  # is refused here, before any work, where it may not write
+            execute("ROLLBACK")
         except BaseException:
             self._connection.close()
             raise
-        if configuration is not None and self.configuration != json.loads(
-            json.dumps(configuration)
-        ):
-            self._connection.close()
-            raise NconvexError(
-                f"{self.path} holds another survey; choose another file, or continue that one with "
-                f"`resume {self.path}`"
-            )
+
+    def _about(self, key: str) -> dict[str, Any]:
+        """Return one of the two JSON objects that say what the file is about."""
+        query = "SELECT json FROM about WHERE key = ?"
+        row = self._run(lambda: self._connection.execute(query, (key,)).fetchone())
+        try:
+            (text,) = row
+            if len(text) > LONGEST_CONFIGURATION:
+                raise ValueError("it is too long")
+            found = json.loads(text, parse_constant=_refuse_constant)
+            if type(found) is not dict:
+                raise TypeError("it is not an object")
+        except (ValueError, TypeError, RecursionError) as error:
+            self.damaged(f"its {key}: {str(error)[:80]}")
+        return found
 
     def _write_ahead(self) -> None:
         """Switch to a write-ahead log, waiting for others by hand: here SQLite itself does not."""
@@ -208,25 +317,41 @@ class Store:
                 time.sleep(0.01)
 
     def _create(self, configuration: Mapping[str, Any], versions: dict[str, str]) -> None:
-        columns = ", ".join(f"{name} {_TYPES[np.dtype(kind).kind]}" for name, kind in self._fields)
         with self._connection:
             execute = self._connection.execute
             execute("BEGIN IMMEDIATE")
-            if execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            if execute(_TABLES).fetchall():
                 return  # another process was faster
             execute(f"PRAGMA application_id = {APPLICATION}")
             execute(f"PRAGMA user_version = {FORMAT}")
-            execute("CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)")
-            execute(
-                f"CREATE TABLE pairs ({columns}, digest TEXT, "
-                "PRIMARY KEY (setting, pair)) WITHOUT ROWID"
-            )
-            execute(
-                "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
-                "PRIMARY KEY (setting, pair))"
-            )
+            for *_, sql in self._tables():
+                if sql:
+                    execute(sql)
             for key, value in (("configuration", configuration), ("versions", versions)):
-                execute("INSERT INTO about VALUES (?, ?)", (key, json.dumps(value)))
+                execute("INSERT INTO about VALUES (?, ?)", (key, _json(value)))
+
+    def _tables(self) -> list[tuple[str, str, str, str | None]]:
+        """What SQLite lists, by name: the tables, and indices that it makes itself."""
+        columns = ", ".join(f"{name} {_TYPES[kind.kind]}" for name, kind in self._fields)
+        return [
+            ("table", "about", "about", "CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)"),
+            (
+                "table",
+                "pairs",
+                "pairs",
+                f"CREATE TABLE pairs ({columns}, digest TEXT, PRIMARY KEY (setting, pair)) "
+                "WITHOUT ROWID",
+            ),
+            ("index", "sqlite_autoindex_about_1", "about", None),
+            ("index", "sqlite_autoindex_strings_1", "strings", None),
+            (
+                "table",
+                "strings",
+                "strings",
+                "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
+                "PRIMARY KEY (setting, pair))",
+            ),
+        ]
 
     def _run(self, work: Callable[[], Any]) -> Any:
         """Do something with the file, telling in plain words what is wrong with it."""
@@ -238,16 +363,41 @@ class Store:
                 advice = "what was finished is safe; make room and resume"
             elif "locked" in message:
                 advice = "another process has kept it busy; try again"
-            else:
+            elif "open" in message or "readonly" in message:
                 advice = "choose a folder that exists and is writable"
+            else:  # text that is none, or a list of tables without end
+                self.damaged(message[:80])
             raise NconvexError(f"cannot use {self.path}: {message}; {advice}") from error
-        except (sqlite3.DatabaseError, OverflowError) as error:
-            raise self._damaged(error) from error
+        except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError) as error:
+            self.damaged(str(error)[:80])
 
-    def _damaged(self, what: object) -> NconvexError:
-        return NconvexError(
-            f"{self.path} is damaged or not a survey ({what}); restore a copy or start a new file"
-        )
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=lambda number: number.item())  # NumPy's
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _is_of(kind: np.dtype[Any], value: Any) -> bool:
+    """Whether a value that SQLite returned is one of a NumPy type, or NULL for not a number."""
+    if kind.kind == "f":
+        return value is None or type(value) is float
+    if kind.kind == "U":
+        return type(value) is str and len(value) <= kind.itemsize // 4
+    return type(value) is int and (kind.kind == "i" or value in (0, 1))
+
+
+def _array(blob: bytes) -> np.ndarray:
+    """Read what `_npy` wrote; the size is checked before memory is taken for it."""
+    stream = io.BytesIO(blob)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    if fortran or kind != np.float64 or math.prod(shape) * 8 != len(blob) - stream.tell():
+        raise ValueError
+    return np.frombuffer(blob, kind, offset=stream.tell()).reshape(shape).copy()
 
 
 def _plain(value: Any) -> Any:

@@ -8,10 +8,10 @@ trains and connects them, and keeps each finished pair in a file, from which `re
 from __future__ import annotations
 
 import argparse
-import os
+import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from nconvex import cli, jit, presets
+from nconvex import cli, jit, outputs, presets
 from nconvex.data import POLYNOMIALS
-from nconvex.definitions import VERSION, NconvexError, RMSProp
-from nconvex.files import write_whole
+from nconvex.definitions import VERSION, NconvexError, RMSProp, child
+from nconvex.files import STDOUT, write_whole
 from nconvex.pairs import (
     ACTIVATIONS,
     OUTCOMES,
@@ -30,12 +30,12 @@ from nconvex.pairs import (
     Survey,
     grid,
     load,
-    processes,
     resume,
     survey,
 )
 from nconvex.parts import LOSSES
 from nconvex.samplers import SAMPLERS
+from nconvex.workers import Processes, workers_or_all
 
 #: Seconds between two updates of the line of progress.
 PATIENCE = 0.5
@@ -56,81 +56,102 @@ sys.modules[__name__].__class__ = _Callable
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
-    args = parser.parse_args(argv)
-    progress = cli.Progress(getattr(args, "quiet", True))
-    try:
+    args = argparse.Namespace(store=None, quiet=True)
+
+    def command() -> int:
+        parser.parse_args(argv, args)
+        progress = outputs.Progress(args.quiet)
         with jit.announcing(progress.line):
-            args.command(args, progress)
-        return cli.FINISHED
-    except NconvexError as error:
-        progress.close()
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return cli.BAD_INPUT
-    except MemoryError:
-        progress.close()
-        print(f"{parser.prog}: error: not enough memory; use fewer workers", file=sys.stderr)
-        return cli.BAD_INPUT
-    except KeyboardInterrupt:
-        progress.close()
-        where = f"; go on with: {parser.prog} resume {args.store}" if args.store else ""
-        print(f"interrupted{where}", file=sys.stderr)
-        return cli.INTERRUPTED
+            return int(args.command(args, progress, parser.prog))
+
+    def hint() -> str:
+        return f"; go on with: {parser.prog} resume {args.store}" if args.store else ""
+
+    return outputs.guarded(parser.prog, command, hint)
 
 
 # -- Commands -------------------------------------------------------------------------------------
 
 
-def _run(args: argparse.Namespace, progress: cli.Progress) -> None:
+def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     settings, pairs = _settings(args)
+    line = _Line(progress)
+
+    def work(executor: Any) -> Survey:
+        try:
+            return survey(
+                settings,
+                pairs,
+                args.seed,
+                args.store,
+                args.workers,
+                executor,
+                args.keep_strings,
+                line,
+            )
+        except (KeyboardInterrupt, NconvexError):
+            if line.records and not args.store:  # else this would be all that is left of them
+                records = np.sort(np.array(line.records), order=["setting", "pair"])
+                outputs.say(_tables(Survey(settings, pairs, child(args.seed), records)))
+            raise
+
+    return _work_and_finish(work, args, prog)
+
+
+def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
+    return _work_and_finish(
+        lambda executor: resume(args.store, args.workers, executor, _Line(progress)), args, prog
+    )
+
+
+def _work_and_finish(work: Callable[[Any], Survey], args: argparse.Namespace, prog: str) -> int:
+    if args.out is not None:
+        outputs.require_output("--out", args.out, _files(args.store))
     with ExitStack() as stack:
-        result = survey(
-            settings,
-            pairs,
-            args.seed,
-            args.store,
-            args.workers,
-            _executor(args, stack),
-            args.keep_strings,
-            _Line(progress),
-        )
-    _finish(result, args, progress)
+        result = work(_executor(args, stack))
+    figure = None if args.out is None else lambda: _draw(result, args.out)
+    return outputs.deliver(prog, _tables(result), figure=figure)
 
 
-def _resume(args: argparse.Namespace, progress: cli.Progress) -> None:
-    with ExitStack() as stack:
-        result = resume(args.store, args.workers, _executor(args, stack), _Line(progress))
-    _finish(result, args, progress)
-
-
-def _status(args: argparse.Namespace, progress: cli.Progress) -> None:
+def _status(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     result = load(args.store)
     total = result.pairs * len(result.settings)
-    print(f"{args.store}: {len(result.records)} of {total} pairs finished")
-    print(_tables(result))
+    finished = f"{args.store}: {len(result.records)} of {total} pairs finished"
+    return outputs.deliver(prog, f"{finished}\n{_tables(result)}")
 
 
-def _export(args: argparse.Namespace, progress: cli.Progress) -> None:
+def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     result = load(args.store)
-    if args.csv is None and args.aggregates is None and args.markdown is None:
+    taken = _files(args.store)
+    for name in ("csv", "aggregates", "markdown"):
+        if (path := getattr(args, name)) is not None:
+            outputs.require_output(f"--{name}", path, taken)
+            taken.append(path)
+    if taken == _files(args.store):
         raise NconvexError("name what to write: --csv FILE, --aggregates FILE or --markdown FILE")
-    if args.csv is not None:
-        result.to_csv(args.csv)
-    if args.aggregates is not None:
-        result.aggregates_to_csv(args.aggregates)
-    if args.markdown is not None:
-        document = (_tables(result) + "\n").encode()
-        write_whole(args.markdown, lambda file: _write(file, document))
+
+    def save() -> None:
+        if args.csv is not None:
+            result.to_csv(args.csv)
+        if args.aggregates is not None:
+            result.aggregates_to_csv(args.aggregates)
+        if args.markdown is not None:
+            document = (_tables(result) + "\n").encode()
+            write_whole(args.markdown, lambda file: file.write(document))
+
+    return outputs.deliver(prog, None, save)
 
 
-def _plot(args: argparse.Namespace, progress: cli.Progress) -> None:
-    _draw(load(args.store), args.out)
+def _plot(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
+    result = load(args.store)
+    outputs.require_output("--out", args.out, _files(args.store))
+    return outputs.deliver(prog, None, figure=lambda: _draw(result, args.out))
 
 
-def _finish(result: Survey, args: argparse.Namespace, progress: cli.Progress) -> None:
-    progress.close()
-    print(_tables(result))
-    if args.out is not None:
-        _draw(result, args.out)
+def _files(store: Path | None) -> list[Path]:
+    """Return a store's file and those that SQLite keeps beside it."""
+    ends = ("", "-journal", "-wal", "-shm")
+    return [] if store is None else [Path(f"{store}{end}") for end in ends]
 
 
 def _tables(result: Survey) -> str:
@@ -141,14 +162,12 @@ def _tables(result: Survey) -> str:
 
 
 def _draw(result: Survey, out: Path) -> None:
-    from nconvex import plots  # matplotlib takes longer to import than many a survey to run
+    def make() -> Any:
+        from nconvex import plots  # matplotlib takes longer to import than many a survey to run
 
-    figure = plots.survey(result, presets.published(result.settings))
-    write_whole(out, lambda file: figure.savefig(file, format="png", dpi=110))
+        return plots.survey(result, presets.published(result.settings))
 
-
-def _write(file: Any, document: bytes) -> None:
-    file.write(document)
+    outputs.draw(out, make, 110)
 
 
 # -- Arguments ------------------------------------------------------------------------------------
@@ -172,7 +191,7 @@ def _parser() -> cli.Parser:
     _what(run)
     run.add_argument(
         "--store",
-        type=Path,
+        type=_store,
         metavar="FILE",
         help="keep each finished pair in this SQLite file, from which `resume` goes on (default: "
         "nowhere; e.g. --store quadratic.sqlite)",
@@ -314,16 +333,40 @@ def _work(parser: argparse.ArgumentParser) -> None:
 
 
 def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=Path, metavar="FILE", help="the store of the survey")
+    parser.add_argument("store", type=_store, metavar="FILE", help="the store of the survey")
+
+
+def _store(text: str) -> Path:
+    if text in ("", STDOUT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no file; name one, e.g. survey.sqlite")
+    return Path(text)
 
 
 def _layers(text: str) -> tuple[int, ...]:
-    return tuple(int(units) for units in text.split("-"))
+    try:
+        return tuple(int(units) for units in text.split("-"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be units joined by dashes, e.g. 4-4 for two layers of four"
+        ) from None
 
 
 def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
     names = ("task", "activation", "loss", "hidden", "L0", "alpha", "depth", "sampler")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    for name, values in given.items():
+        if twice := [value for value in values if values.count(value) > 1]:
+            shown, layers = twice[0], ""
+            if name == "hidden":
+                shown = "-".join(map(str, shown))
+                layers = "; the layers of one network are joined by dashes, e.g. --hidden 4-4"
+            raise NconvexError(f"--{name} names {shown} twice; name it once{layers}")
+    polynomials = [task for task in given.get("task", ()) if task != "mnist"]
+    if polynomials and polynomials != given["task"]:
+        raise NconvexError(
+            "--task mnist has losses, layers and thresholds of its own; survey it apart from "
+            + " and ".join(polynomials)
+        )
     if args.preset is not None:
         if given or args.budget is not None:
             raise NconvexError("--preset says what is surveyed; drop the other options of the grid")
@@ -340,19 +383,21 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
     if args.dask is None:
         if not args.processes:
             return None
-        workers = os.cpu_count() or 1 if args.workers is None else args.workers
-        return stack.enter_context(processes(workers))
+        return stack.enter_context(Processes(workers_or_all(args.workers)))
     if args.workers is not None or args.processes:
         raise NconvexError("--dask brings its own workers; drop --workers and --processes")
     try:
         from distributed import Client
     except ImportError:
         raise NconvexError("--dask needs Dask; install nconvex[dask]") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by us
     try:
-        client = stack.enter_context(Client(args.dask, timeout="10s"))
-    except (OSError, ValueError) as error:
-        raise NconvexError(f"no Dask scheduler answers at {args.dask}: {error}") from None
-    return client.get_executor()
+        return stack.enter_context(Client(args.dask, timeout="10s"))
+    except Exception as error:  # of many kinds: of addresses, of protocols, of sockets
+        raise NconvexError(
+            f"no Dask scheduler answers at --dask {args.dask} ({error!s:.200}); name a running "
+            "one, e.g. tcp://127.0.0.1:8786"
+        ) from None
 
 
 # -- Progress -------------------------------------------------------------------------------------
@@ -361,14 +406,16 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 class _Line:
     """Pairs finished, outcomes so far, time left."""
 
-    def __init__(self, progress: cli.Progress):
+    def __init__(self, progress: outputs.Progress):
         self._progress = progress
         self._began = time.monotonic()
         self._shown = -np.inf
-        self._every = PATIENCE if sys.stderr.isatty() else PATIENCE_WITHOUT_TERMINAL
+        self._every = PATIENCE if sys.stderr and sys.stderr.isatty() else PATIENCE_WITHOUT_TERMINAL
         self._counts = dict.fromkeys(OUTCOMES, 0)
+        self.records: list[np.ndarray] = []
 
     def __call__(self, done: int, total: int, record: np.ndarray) -> None:
+        self.records.append(record)
         self._counts[str(record["outcome"])] += 1
         now = time.monotonic()
         if now - self._shown < self._every and done < total:

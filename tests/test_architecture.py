@@ -13,9 +13,11 @@ PACKAGE = Path(__file__).parents[1] / "nconvex"
 
 # From the definitions down to the commands: a module imports only from those above it.
 ORDER = (
+    "interrupts",
     "definitions",
     "files",
     "reductions",
+    "outputs",
     "jit",
     "vectors",
     "parts",
@@ -61,6 +63,7 @@ ORDER = (
     "mnist",
     "intervals",
     "store",
+    "workers",
     "pairs",
     "merging",
     "presets",
@@ -74,7 +77,7 @@ OUTSIDE = {
     "numba": {"jit", "vectors", "cli", "pairs"},
     "llvmlite": {"jit", "vectors"},
     "sqlite3": {"store"},
-    "distributed": {"survey"},
+    "distributed": {"survey", "workers"},
     "urllib": {"digits"},
     "http": {"digits"},
     "gzip": {"idx"},
@@ -160,6 +163,7 @@ FORBIDDEN = {
     "plots": {"train", "experiment", "cli"},
     "intervals": set(ORDER),
     "store": set(ORDER) - {"definitions"},
+    "workers": set(ORDER) - {"definitions"},
     "pairs": {"plots", "cli"},
     "merging": set(ORDER) - {"definitions", "reductions", "landscape", "dss"},
     "presets": {"plots", "cli", "store"},

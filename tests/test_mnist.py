@@ -137,6 +137,14 @@ def test_the_figure_shows_doubtful_digits_of_different_labels():
         assert np.ptp(likely) > 0.2  # what is shown is what changes
 
 
+def test_a_threshold_of_errors_is_not_called_one_of_the_loss(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--metric", "error", "--hidden", "16", "--tighten", "--sampler", "revive"]) == 0
+    out, err = capsys.readouterr()
+    assert "connected: the error is at most L0" in out
+    assert "loss" not in out + err
+
+
 @pytest.mark.skipif(not Path(ORIGINALS).is_dir(), reason="needs all of MNIST in NCONVEX_MNIST")
 def test_all_of_mnist(capsys):
     result = document(capsys, "--data", ORIGINALS, "--L0", "0.3")

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 
+import attack_commands
 import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import MLP, ConnectionStatus, textbook
+from nconvex import MLP, ConnectionStatus, outputs, textbook
+from nconvex.__main__ import main as package
 from nconvex.quad import main
 
 KEYS = {
@@ -200,6 +202,11 @@ def test_different_seeds_give_different_data_and_networks():
         (["--activation", "elu"], "elu"),
         (["--authors-network", "--activation", "tanh"], "drop --activation"),
         (["--threshold", "1"], "unrecognized arguments"),
+        (["--seed", "9" * 5000], "invalid int value"),
+        (["--out", ""], "the name is empty"),
+        (["--out", "n" * 256], "File name too long"),
+        (["--out", "two\nlines/" + "n" * 256], r"cannot use the folder two\nlines/"),
+        (["--out", "/dev/null/below"], "Not a directory"),
         (["--L0", "1e-12", "--budget", "20"], "could not be trained to L0 = 1e-12: 20 starts"),
     ],
 )
@@ -208,7 +215,7 @@ def test_bad_input_is_one_line_and_status_2_and_no_output(
 ):
     monkeypatch.chdir(tmp_path)
     try:
-        status = main([*argv, "--quiet", "--out", "new/folder"])
+        status = main(["--quiet", "--out", "new/folder", *argv])
     except SystemExit as stop:
         status = stop.code
     out, err = capsys.readouterr()
@@ -229,27 +236,80 @@ def test_an_unwritable_folder_is_refused_before_any_work(tmp_path, monkeypatch, 
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.skipif(
-    os.name == "nt" or os.geteuid() == 0, reason="a superuser may write to any folder"
-)
-def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch, capsys):
-    tmp_path.chmod(0o500)
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+@pytest.mark.parametrize("mode", [0o500, 0o600, 0o000])
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch, capsys, mode):
+    (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path)
-    for argv in ([], ["--out", "."], ["--out", "new"]):
-        assert main(argv) == 2
-        assert "Permission denied" in capsys.readouterr().err
+    monkeypatch.setattr("nconvex.cli.run_pair", lambda *_: pytest.fail("work was done"))
+    tmp_path.chmod(mode)
+    superuser = os.geteuid() == 0  # who may write to any folder
+    try:
+        if superuser:
+            os.seteuid(65534)
+        results = [main(argv) for argv in ([], ["--out", "."], ["--out", "below/new"])]
+    finally:
+        if superuser:
+            os.seteuid(0)
+        tmp_path.chmod(0o700)
+    out, err = capsys.readouterr()
+    assert (results, out) == ([2, 2, 2], "")
+    assert err.count("\n") == err.count("Permission denied") == 3
 
 
-def test_a_disk_that_fills_up_is_told_and_leaves_no_half_files(tmp_path, monkeypatch, capsys):
+def test_a_disk_that_fills_up_loses_no_result_and_leaves_no_half_files(
+    tmp_path, monkeypatch, capsys
+):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    assert main(["--quiet", "--out", str(tmp_path / "new")]) == 2
+    assert main(["--quiet", "--out", str(tmp_path / "new")]) == outputs.OUTPUT_FAILED
     out, err = capsys.readouterr()
-    assert "No space left on device" in err
-    assert out == ""
+    assert "verdict         connected" in out
+    assert err.count("\n") == err.count("No space left on device") == 2  # the results, the figure
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [RuntimeError("latex\nwas not found"), MemoryError(), KeyboardInterrupt(), ImportError()],
+)
+def test_a_figure_that_fails_comes_last_and_loses_nothing(tmp_path, monkeypatch, capsys, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr("nconvex.plots.summary", fail)
+    status = main(["--quiet", "--out", str(tmp_path)])
+    assert status == outputs.OUTPUT_FAILED or isinstance(failure, KeyboardInterrupt)
+    out, err = capsys.readouterr()
+    assert "verdict         connected" in out
+    assert err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "string.npz"]
+    assert "string.npz" in out
+    assert "figure.png" not in out.partition("written to")[2]
+
+
+def test_results_are_replaced_only_when_asked_and_then_all_of_them(tmp_path, capsys):
+    (tmp_path / "models.npz").write_text("of another run")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["--quiet", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "holds models.npz already" in err
+    assert "--force" in err
+    assert main(["--quiet", "--no-figure", "--force", "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "notes.txt", "result.json", "string.npz",
+    ]  # fmt: skip
+
+
+def test_a_threshold_that_needs_no_training_is_pointed_out(capsys):
+    assert main(["--L0", "50", "--no-figure"]) == 0
+    out, err = capsys.readouterr()
+    assert "network 1 needs no training" in err
+    assert "trained to" not in err
+    assert "random starts lie below L0 already" in out
 
 
 # -- Ctrl-C ---------------------------------------------------------------------------------------
@@ -285,6 +345,38 @@ def test_ctrl_c_saves_what_was_computed(tmp_path, moment, argv, kept):
         assert result["endpoint_losses"] == [None, None]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_path_is_kept_whose_tightening_is_broken_off(tmp_path, monkeypatch, capsys, signum):
+    def tighten(*_):
+        os.kill(os.getpid(), signum)
+        pytest.fail("the signal did not come")
+
+    monkeypatch.setattr("nconvex.cli.tighten", tighten)
+    argv = ["--quiet", "--tighten", "--out", str(tmp_path)]
+    assert main(argv) == 128 + signum
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "verdict         connected" in out
+    assert "interrupted     while the path was tightened" in out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["status"], result["interrupted"]) == ("connected", True)
+    assert nc.load_string(tmp_path / "string.npz").connected
+    assert (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
+def test_signals_in_storms_leave_no_traceback_and_lose_nothing(tmp_path):
+    for fault in attack_commands.storms(tmp_path, 3, 0, attack_commands.VICTIMS[:1]):
+        pytest.fail(fault)
+
+
+def test_fuzzed_command_lines_are_run_or_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for fault in attack_commands.lines(tmp_path, 60, 0, ("quad", "package")):
+        pytest.fail(fault)
+
+
 # -- Help -----------------------------------------------------------------------------------------
 
 
@@ -310,3 +402,13 @@ def test_the_package_tells_what_there_is():
     assert "python -m nconvex.quad" in run.stdout
     assert "To cite" in run.stdout
     assert run.stderr == ""
+
+
+def test_the_package_runs_its_commands_and_ignores_no_argument(capsys):
+    assert package(["quad", "--L0", "0", "--quiet"]) == 2
+    assert "python -m nconvex.quad: error: L0 must be" in capsys.readouterr().err
+    for argv, words in ((["quads"], "'quads' is no command"), (["--L0", "5"], "'--L0' is no")):
+        assert package(argv) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert words in err

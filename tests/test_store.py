@@ -1,12 +1,16 @@
 """What is in the file stays there, whatever happens to those who write to it."""
 
+import hashlib
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ import pytest
 import nconvex as nc
 from nconvex import NconvexError, RMSProp, pairs
 from nconvex.store import FORMAT, Store
+from nconvex.survey import main
 
 FIELDS = (("setting", "i8"), ("pair", "i8"), ("word", "U8"), ("flag", "?"), ("value", "f8"))
 ABOUT = {"what": [1, 2.5, "three"]}
@@ -109,11 +114,105 @@ def test_damaged_files_are_told(tmp_path):
             Store(path, FIELDS)
 
 
+def test_a_string_is_read_no_larger_than_it_is(tmp_path):
+    path = filled(tmp_path / "s")
+    head = np.lib.format.magic(1, 0) + b"v\x00"
+    shape = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 1000000), }"
+    for blob in (head + shape.ljust(117) + b"\n" + bytes(64), b"", "text", head):
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            digest = hashlib.blake2b(
+                blob if isinstance(blob, bytes) else repr(blob).encode(), digest_size=8
+            ).hexdigest()
+            connection.execute("UPDATE strings SET beads = ?, digest = ?", (blob, digest))
+        with Store(path, FIELDS) as store, pytest.raises(NconvexError, match="is not an array"):
+            store.beads(0, 0)
+
+
+# -- Reading, growing ------------------------------------------------------------------------------
+
+
+def test_a_survey_grows_and_is_the_same_as_in_one_go(tmp_path, uninterrupted):
+    path = tmp_path / "s"
+    nc.survey(SETTINGS, 3, 5, path)
+    seen = []
+    grown = nc.survey(SETTINGS, PAIRS, 5, path, progress=lambda done, *_: seen.append(done))
+    assert seen == list(range(7, 2 * PAIRS + 1))  # what was there is not done again
+    assert grown.records.tobytes() == uninterrupted.tobytes()
+    assert pairs.load(path).pairs == PAIRS
+    with pytest.raises(NconvexError, match=f"of {PAIRS} pairs a setting, which can grow but not"):
+        nc.survey(SETTINGS, 3, 5, path)
+    with pytest.raises(NconvexError, match="holds another survey"):
+        nc.survey(SETTINGS, PAIRS, 6, path)
+    with pytest.raises(NconvexError, match="holds another survey"):
+        nc.survey(SETTINGS[:1], PAIRS, 5, path)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
+def test_who_may_only_read_reads_and_leaves_all_as_it_is(monkeypatch, capsys):
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's, which others may not enter
+        path = Path(folder) / "s"
+        survey = nc.survey(SETTINGS, 1, 5, path)
+        before = path.stat().st_mtime_ns, path.read_bytes(), os.listdir(folder)
+        path.chmod(0o444)
+        os.chmod(folder, 0o555)
+        superuser = os.geteuid() == 0
+        if superuser:
+            os.seteuid(65534)
+        try:
+            assert pairs.load(path).records.tobytes() == survey.records.tobytes()
+            assert main(["status", str(path)]) == 0
+            assert main(["export", str(path), "--csv", "-"]) == 0
+            assert capsys.readouterr().out.count("\n") > 5
+            assert main(["resume", str(path)]) == 2
+            assert "readonly database; choose a folder that" in capsys.readouterr().err
+        finally:
+            if superuser:
+                os.seteuid(0)
+            os.chmod(folder, 0o755)
+        assert (path.stat().st_mtime_ns, path.read_bytes(), os.listdir(folder)) == before
+
+
+def test_a_survey_is_read_while_others_write(tmp_path, uninterrupted):
+    path = tmp_path / "s"
+    counts = []
+    nc.survey(SETTINGS, PAIRS, 5, path, workers=1,
+              progress=lambda *_: counts.append(len(pairs.load(path).records)))  # fmt: skip
+    assert counts == list(range(1, 2 * PAIRS + 1))
+    assert os.listdir(tmp_path) == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (":memory:", "would keep nothing; name a file"),
+        (".", "is not a file that can keep a survey"),
+        ("x" * 300, "File name too long"),
+        ("file/s", "Not a directory"),
+        ("no/s", "choose a folder that exists and is writable"),
+        ("/dev/null", "is not a file that can keep a survey"),
+        ("a\0b", "choose another file"),
+    ],
+)
+def test_what_cannot_keep_a_survey_is_refused(tmp_path, monkeypatch, name, words):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(NconvexError, match=words):
+        nc.survey(SETTINGS, 1, 5, name)
+    assert os.listdir() == ["file"]
+
+
+def test_any_other_name_will_do(tmp_path):
+    for name in ("with space", "per%cent", "what?mode=ro", "sharp#", "ü", "a&immutable=1"):
+        nc.survey(SETTINGS[0], 1, 5, tmp_path / name)
+        assert pairs.load(tmp_path / name).complete
+        assert name in os.listdir(tmp_path)
+
+
 def test_other_files_and_other_versions_are_told(tmp_path):
     path = filled(tmp_path / "s")
     with pytest.raises(NconvexError, match="holds another survey"):
         Store(path, FIELDS, {"what": []}, VERSIONS)
-    with pytest.raises(NconvexError, match="its columns are"):
+    with pytest.raises(NconvexError, match="its tables are not those"):
         Store(path, FIELDS[:-1])
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {FORMAT + 1}")

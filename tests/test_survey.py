@@ -1,7 +1,6 @@
 """Many pairs: the same records whoever computes them, honest statistics, the command line."""
 
 import csv
-import importlib.util
 import json
 import math
 import multiprocessing
@@ -11,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nconvex as nc
 from nconvex import MLP, NconvexError, RMSProp, intervals, pairs, presets
+from nconvex import survey as survey_module
+from nconvex.cli import Progress
 from nconvex.definitions import TrainingStatus
 from nconvex.merging import Connectivity
 from nconvex.pairs import Setting, grid
 from nconvex.survey import main
+from nconvex.workers import Processes
 
 SMALL = RMSProp(budget=400)
 #: With every outcome among their records.
@@ -45,12 +48,48 @@ def one_thread():
 def test_every_outcome_is_there_and_none_is_dropped(one_thread):
     assert one_thread.complete
     assert len(one_thread.records) == len(SETTINGS) * PAIRS
-    assert set(one_thread.records["outcome"]) == set(pairs.OUTCOMES)
+    assert set(one_thread.records["outcome"]) == {
+        "connected", "bead_untrainable", "depth_exhausted", "end_untrainable"
+    }  # fmt: skip
     rows = one_thread.aggregates()
     assert sum(rows[outcome].sum() for outcome in pairs.OUTCOMES) == len(one_thread.records)
     assert rows["end_untrainable"].tolist() == [0, 0, 0, PAIRS, 0]
     assert math.isnan(rows["beads"][3])
     assert rows["share"][3] == 0.0
+
+
+@pytest.mark.parametrize("status", nc.ConnectionStatus)
+def test_whatever_status_a_sampler_returns_is_counted(monkeypatch, status):
+    def sampler(landscape, theta1, theta2, L0, *_):
+        string = nc.string_through(landscape, [theta1, theta2], L0)
+        return replace(string, segment_status=(status,))
+
+    monkeypatch.setitem(pairs.SAMPLERS, "springs", sampler)
+    shown = []
+
+    def survey():
+        progress = survey_module._Line(Progress(quiet=True))
+        setting = Setting(sampler="springs", L0=2e-2, samples=20, rmsprop=SMALL)
+        return nc.survey(setting, 2, workers=1, progress=lambda *at: shown.append(progress(*at)))
+
+    if status is nc.ConnectionStatus.INTERRUPTED:  # an interrupted search is not a finished pair
+        with pytest.raises(CancelledError):
+            survey()
+        return
+    result = survey()
+    (row,) = result.aggregates()
+    assert row[status.name.lower()] == row["pairs"] == len(shown) == 2
+    assert sum(row[outcome] for outcome in pairs.OUTCOMES) == 2
+
+
+def test_every_pair_of_every_sampler_is_counted(tmp_path):
+    settings = grid(sampler=tuple(pairs.SAMPLERS), L0=1e-4, samples=50, rmsprop=SMALL, depth=3)
+    result = nc.survey(settings, 6, store=tmp_path / "s")
+    rows = result.aggregates()
+    assert sum(rows[outcome] for outcome in pairs.OUTCOMES).tolist() == [6] * len(settings)
+    assert len(pairs.load(tmp_path / "s").records) == 6 * len(settings)
+    breadth_first = result.of(list(pairs.SAMPLERS).index("breadth-first"))
+    assert "bead_untrainable" in breadth_first["outcome"]
 
 
 def test_a_pair_is_that_of_run_pair(one_thread):
@@ -98,9 +137,10 @@ def test_two_threads_and_two_processes_give_the_same_records(one_thread, tmp_pat
     threads = nc.survey(SETTINGS, PAIRS, 3, tmp_path / "s", workers=2)
     assert threads.records.tobytes() == one_thread.records.tobytes()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as executor:
-        processes = nc.survey(SETTINGS, PAIRS, 3, executor=executor)
-    assert processes.records.tobytes() == one_thread.records.tobytes()
+    for executor in (Processes(2), ProcessPoolExecutor(1, mp_context=context)):
+        with executor:
+            processes = nc.survey(SETTINGS, PAIRS, 3, executor=executor)
+        assert processes.records.tobytes() == one_thread.records.tobytes()
 
 
 def test_processes_from_the_command_line(one_thread, tmp_path):
@@ -114,46 +154,6 @@ def test_processes_from_the_command_line(one_thread, tmp_path):
     assert main(["resume", str(path), "--processes", "--workers", "2"]) == 0
     assert pairs.load(path).records.tobytes() == one_thread.records.tobytes()
     assert not multiprocessing.active_children()
-
-
-@pytest.mark.filterwarnings("ignore")  # Dask's own, when its worker is killed
-@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs nconvex[dask]")
-def test_a_dask_cluster_that_loses_a_worker_gives_the_same_records(one_thread, tmp_path):
-    from distributed import Client, LocalCluster
-
-    with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-    ) as cluster, Client(cluster) as client:  # fmt: skip
-        victim = next(iter(client.run(os.getpid).values()))
-        killed = []
-
-        def kill(done, total, record):
-            if done == 5:
-                os.kill(victim, signal.SIGKILL)
-                killed.append(victim)
-
-        result = nc.survey(
-            SETTINGS, PAIRS, 3, tmp_path / "s", executor=client.get_executor(), progress=kill
-        )
-        assert killed
-    assert result.records.tobytes() == one_thread.records.tobytes()
-
-
-def test_a_process_that_dies_is_told_and_costs_nothing_that_was_finished(one_thread, tmp_path):
-    context = multiprocessing.get_context("spawn")
-
-    def kill(done, total, record):
-        if done == 3:
-            for process in list(executor._processes.values()):
-                process.kill()
-
-    with (
-        ProcessPoolExecutor(1, mp_context=context) as executor,
-        pytest.raises(NconvexError, match="what is in the store is safe, resume it"),
-    ):
-        nc.survey(SETTINGS, PAIRS, 3, tmp_path / "s", executor=executor, progress=kill)
-    assert len(pairs.load(tmp_path / "s").records) >= 3
-    assert pairs.resume(tmp_path / "s").records.tobytes() == one_thread.records.tobytes()
 
 
 def test_strings_are_kept_where_asked_for(tmp_path):
@@ -374,6 +374,18 @@ def test_bad_settings_are_named(values, words):
         grid(**values)
 
 
+def test_a_record_has_room_for_its_setting(tmp_path):
+    shape = (4,) * 20
+    setting = Setting(
+        hidden=shape, samples=np.int64(5), depth=np.int32(1), rmsprop=RMSProp(budget=1)
+    )
+    record = nc.survey(setting, np.int64(1), store=tmp_path / "s").records[0]
+    assert record["hidden"] == "-".join(map(str, shape))
+    assert pairs.load(tmp_path / "s").settings == (setting,)
+    with pytest.raises(NconvexError, match=r"hidden 4-4-.* has too many layers"):
+        Setting(hidden=(4,) * 40)
+
+
 def test_bad_surveys_are_named():
     with pytest.raises(NconvexError, match="one setting at least"):
         nc.survey(())
@@ -381,6 +393,12 @@ def test_bad_surveys_are_named():
         nc.survey((Setting(), Setting()))
     with pytest.raises(NconvexError, match="pairs must be an integer of at least 1, not 0"):
         nc.survey(Setting(), 0)
+    with pytest.raises(NconvexError, match="pairs must be at most 1000000"):
+        nc.survey(Setting(), 10**21)
+    with pytest.raises(NconvexError, match="workers must be at most 1024"):
+        nc.survey(Setting(), workers=10**21)
+    with pytest.raises(NconvexError, match="executor must be an Executor or a Dask client, not 3"):
+        nc.survey(Setting(), executor=3)
 
 
 def test_the_presets_are_the_published_ones():
@@ -418,7 +436,7 @@ def test_from_start_to_figure(tmp_path, monkeypatch, capsys):
         (["run", "--preset", "alpha", "--L0", "1"], "drop the other options"),
         (["run", "--workers", "0"], "workers must be an integer of at least 1, not 0"),
         (["run", "--workers", "0", "--processes"], "workers must be an integer of at least 1"),
-        (["run", "--hidden", "4-x"], "invalid"),
+        (["run", "--hidden", "4-x"], "'4-x' must be units joined by dashes, e.g. 4-4"),
         (["run", "--dask", "tcp://127.0.0.1:9", "--processes"], "drop --workers and --processes"),
         (["run", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "drop --workers"),
         (["run", "--keep-strings"], "strings are kept in a store"),

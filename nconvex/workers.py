@@ -1,0 +1,356 @@
+"""Many jobs at once: on threads, processes, an executor or a Dask cluster, whatever dies meanwhile.
+
+A job is a tuple of arguments, and its result depends on these alone. So a job whose worker died is
+done again, a bounded number of times. Results come in the order in which they are finished.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, resource_tracker
+from typing import Any
+
+from nconvex.definitions import NconvexError, require_integer
+
+#: Workers at most; each takes some megabytes, a process 150.
+MOST_WORKERS = 1024
+
+#: Times that a job is begun before the death of its worker is not held for an accident.
+TRIES = 5
+
+#: Jobs that an executor is given ahead of the results.
+AHEAD = 1024
+
+#: Seconds without any result until a Dask cluster is asked whether it still has workers.
+PATIENCE = 30.0
+
+Job = tuple[Any, ...]
+
+
+class WorkersLost(NconvexError):
+    """Workers die; what was finished before is not touched by that."""
+
+
+def workers_or_all(workers: int | None) -> int:
+    """Return the number of workers, which is that of the cores by default.
+
+    Raises:
+        NconvexError: It is not an integer from 1 to `MOST_WORKERS`.
+    """
+    if workers is None:
+        return os.cpu_count() or 1
+    require_integer("workers", workers, 1, MOST_WORKERS)
+    return workers
+
+
+def results(
+    function: Callable[..., Any], jobs: Iterable[Job], workers: int, executor: Any = None
+) -> Generator[Any, None, None]:
+    """Yield function(*job) of each job; closing the generator drops the jobs that are left.
+
+    Args:
+        function: Of a module, so that other processes find it; it takes `alive=` as well, which
+            it calls now and then, and which raises CancelledError where it should stop.
+        jobs: What to do; taken from as workers become free.
+        workers: Threads, where there is no executor.
+        executor: `Processes`, a `concurrent.futures.Executor`, or a Dask `Client`.
+
+    Raises:
+        NconvexError: The executor is of another kind, or a worker cannot be started.
+        WorkersLost: A job's worker died `TRIES` times, or the executor is broken.
+    """
+    if executor is None:
+        return _on_threads(function, jobs, workers)
+    if isinstance(executor, Processes):
+        return executor.results(function, jobs)
+    if type(executor).__module__ == "distributed.cfexecutor":
+        raise NconvexError("pass the Dask client itself as the executor, not client.get_executor()")
+    if isinstance(executor, Executor):
+        return _on_executor(function, jobs, executor)
+    if type(executor).__module__.startswith("distributed."):
+        return _on_dask(function, jobs, executor)
+    raise NconvexError(f"executor must be an Executor or a Dask client, not {executor!r}")
+
+
+# -- Threads and executors ------------------------------------------------------------------------
+
+
+def _on_threads(
+    function: Callable[..., Any], jobs: Iterable[Job], workers: int
+) -> Generator[Any, None, None]:
+    stop = threading.Event()
+
+    def alive(*_: object) -> None:
+        if stop.is_set():
+            raise CancelledError
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from _as_finished(
+            lambda job: pool.submit(function, *job, alive=alive), jobs, 2 * workers
+        )
+    except RuntimeError as error:  # Python's, where the system refuses a thread
+        raise NconvexError(f"cannot start {workers} threads ({error}); use fewer workers") from None
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_executor(
+    function: Callable[..., Any], jobs: Iterable[Job], executor: Executor
+) -> Generator[Any, None, None]:
+    try:
+        yield from _as_finished(lambda job: executor.submit(function, *job), jobs, AHEAD)
+    except BrokenExecutor as error:
+        raise WorkersLost(f"a worker of the executor died ({error})") from error
+
+
+def _as_finished(
+    submit: Callable[[Job], Any],
+    jobs: Iterable[Job],
+    ahead: int,
+    accidents: tuple[type[BaseException], ...] = (),
+    check: Callable[[], None] | None = None,
+) -> Generator[Any, None, None]:
+    """Submit jobs, some ahead, and yield the results of their futures.
+
+    Not by `concurrent.futures.wait`: it takes the locks of all futures each time, and Ctrl-C in the
+    midst of that leaves some locked for ever.
+
+    Args:
+        submit: Makes the future of a job.
+        jobs: What to do.
+        ahead: Futures at a time.
+        accidents: Errors after which a job is done again.
+        check: Called where nothing was finished for `PATIENCE` seconds; may raise.
+    """
+    jobs = iter(jobs)
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    pending: dict[Any, tuple[Job, int]] = {}
+
+    def begin(job: Job, tries: int) -> None:
+        future = submit(job)
+        pending[future] = job, tries
+        future.add_done_callback(finished.put)
+
+    try:
+        while True:
+            for job in itertools.islice(jobs, ahead - len(pending)):
+                begin(job, 1)
+            if not pending:
+                return
+            try:
+                future = finished.get(timeout=PATIENCE if check else None)
+            except queue.Empty:
+                assert check is not None
+                check()
+                continue
+            job, tries = pending.pop(future)
+            try:
+                result = future.result(PATIENCE)  # it is there, unless its worker died just now
+            except accidents as error:
+                if tries == TRIES:
+                    raise WorkersLost(f"workers died {TRIES} times at one pair") from error
+                begin(job, tries + 1)
+                continue
+            yield result
+    except BrokenExecutor:
+        pending.clear()  # the executor is about to end them itself, and may hang if we do, too
+        raise
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+# -- Dask -----------------------------------------------------------------------------------------
+
+
+def _on_dask(
+    function: Callable[..., Any], jobs: Iterable[Job], client: Any
+) -> Generator[Any, None, None]:
+    # Not by the client's executor: it reads a future's status after its result, and takes one for
+    # the other where the result's worker died in between.
+    from distributed import KilledWorker, TimeoutError
+
+    def check() -> None:
+        if not client.nthreads():
+            raise WorkersLost(f"the Dask cluster at {client.scheduler.address} has no workers left")
+
+    yield from _as_finished(
+        lambda job: client.submit(function, *job, pure=False),
+        jobs,
+        AHEAD,
+        (KilledWorker, CancelledError, TimeoutError),
+        check,
+    )
+
+
+# -- Processes ------------------------------------------------------------------------------------
+
+
+class Processes:
+    """Worker processes: started when there is work for them, and anew when one dies.
+
+    Each has a pipe of its own, and they are all served by the thread that asks for results. So
+    there is no lock or queue that a process could hold when it is killed, and no thread that could
+    wait for one. A worker ends with its parent, however that ends, and leaves Ctrl-C to it.
+
+    Args:
+        workers: Processes at most.
+
+    Raises:
+        NconvexError: It is not a number of workers.
+    """
+
+    def __init__(self, workers: int):
+        self._most = workers_or_all(workers)
+        self._idle: list[_Worker] = []
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+    def results(
+        self, function: Callable[..., Any], jobs: Iterable[Job]
+    ) -> Generator[Any, None, None]:
+        """Yield function(*job) of each job; see `results`."""
+        new = ((job, 1) for job in jobs)
+        again: deque[tuple[Job, int]] = deque()
+        busy: dict[Any, tuple[_Worker, Job, int]] = {}
+        ready: list[Any] = []
+
+        def occupy() -> None:
+            while len(busy) < self._most:
+                job, tries = again.popleft() if again else next(new, (None, 0))
+                if job is None:
+                    return
+                worker = self._idle.pop() if self._idle else _Worker()
+                busy[worker.pipe] = worker, job, tries
+                worker.begin(function, job)
+
+        try:
+            while True:
+                occupy()
+                if not busy:
+                    return
+                ready = ready or connection.wait(list(busy))
+                worker, job, tries = busy.pop(ready.pop())
+                answer = worker.answer()
+                if answer is None:
+                    code = worker.end(1.0)
+                    if tries == TRIES:
+                        raise WorkersLost(
+                            f"worker processes died {TRIES} times at one pair, the last with exit "
+                            f"code {code} (-9 often means that memory ran out: use fewer workers)"
+                        )
+                    again.append((job, tries + 1))
+                    continue
+                self._idle.append(worker)
+                occupy()  # before the result is taken, so that the worker does not wait for that
+                succeeded, value = answer
+                if not succeeded:
+                    raise value
+                yield value
+        finally:
+            for worker, *_ in busy.values():
+                worker.end()
+
+
+class _Worker:
+    """A process and the pipe to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        try:
+            with _ctrl_c_held_back():
+                self._process.start()
+        except OSError as error:
+            raise NconvexError(
+                f"cannot start a worker process: {error.strerror}; use fewer workers"
+            ) from error
+        finally:
+            other.close()  # so that the pipe ends with the process
+
+    def begin(self, function: Callable[..., Any], job: Job) -> None:
+        """Send a job; if the process died, its answer will say so."""
+        with suppress(OSError):
+            self.pipe.send((function, job))
+
+    def answer(self) -> tuple[bool, Any] | None:
+        """What became of the job: (True, result) or (False, error); None if the worker died."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            return None
+
+    def end(self, patience: float = 0.0) -> int | None:
+        """End the process, at once unless it is dying: nothing is lost with it.
+
+        Returns:
+            Its exit code.
+        """
+        self.pipe.close()
+        self._process.join(patience)
+        self._process.kill()
+        self._process.join()
+        return self._process.exitcode
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Let processes that are started meanwhile leave Ctrl-C alone from their first moment on.
+
+    It reaches a whole group of processes, but is the first one's business. Here it is only
+    delayed.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would change the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: connection.Connection) -> None:
+    """Do jobs until the parent closes the pipe, or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            request = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            function, job = pickle.loads(request)  # imports the package
+            answer = True, function(*job)
+        except Exception as error:
+            answer = False, error
+        try:
+            pipe.send(answer)
+        except OSError:
+            return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
