@@ -361,7 +361,8 @@ def dask(times: int, seed: int = 0) -> str:
                     pids = [
                         nanny.process.process.pid
                         for nanny in cluster.workers.values()
-                        if nanny.process is not None and nanny.process.is_alive()
+                        # A nanny whose worker dies before it runs starts no other one.
+                        if nanny.process is not None and nanny.process.status.name == "running"
                     ]
                     with contextlib.suppress(ProcessLookupError, IndexError):
                         os.kill(rng.choice(pids), signal.SIGKILL)

@@ -84,13 +84,13 @@ def test_whatever_status_a_sampler_returns_is_counted(monkeypatch, status):
 
 def test_every_pair_of_every_sampler_is_counted(tmp_path):
     few = RMSProp(budget=200)
-    settings = grid(sampler=tuple(pairs.SAMPLERS), L0=2e-3, samples=50, rmsprop=few, depth=2)
+    samplers = ("plain", "revive", "breadth-first")  # the springs' descents take longest
+    settings = grid(sampler=samplers, L0=5e-4, samples=50, rmsprop=few, depth=2)
     result = nc.survey(settings, 6, store=tmp_path / "s")
     rows = result.aggregates()
     assert sum(rows[outcome] for outcome in pairs.OUTCOMES).tolist() == [6] * len(settings)
     assert len(pairs.load(tmp_path / "s").records) == 6 * len(settings)
-    breadth_first = result.of(list(pairs.SAMPLERS).index("breadth-first"))
-    assert "bead_untrainable" in breadth_first["outcome"]
+    assert "bead_untrainable" in result.of(2)["outcome"]
 
 
 def test_a_pair_is_that_of_run_pair(one_thread):
