@@ -70,18 +70,6 @@ def disarm() -> None:
     _armed = False
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """Let signals only be noted while the block runs, which must not wait for anybody."""
-    before = _armed
-    disarm()
-    try:
-        yield
-    finally:
-        if before:
-            arm()
-
-
 def count() -> int:
     """Return how many signals have come since the command began."""
     return len(_received)

@@ -9,9 +9,9 @@ By default a 784-256-10 ReLU network, softmax cross-entropy, minibatch RMSProp, 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,9 +161,9 @@ def _parser() -> cli.Parser:
 def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.Experiment:
     require_positive("lr", args.lr)
     require_integer("batch", args.batch, 1)
-    if args.data not in ("subset", "full") and not Path(args.data).is_dir():
+    if args.data not in ("subset", "full") and not os.path.isdir(args.data):
         raise NconvexError(
-            f"--data {args.data} is neither 'subset' nor 'full' nor a folder that exists"
+            f"--data {args.data} is neither 'subset' nor 'full' nor a folder that can be reached"
         )
     model = MLP((digits.SIDE**2, *args.hidden, digits.CLASSES))
     data = digits.load(args.data, progress)

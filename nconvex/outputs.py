@@ -198,35 +198,37 @@ def deliver(
     Returns:
         The exit status.
     """
+    interrupts.disarm()  # from here on, signals are raised within steps alone
+    before = interrupts.count()
     failures = []
 
-    def attempt(step: Callable[[], None]) -> None:
+    def attempt(step: Callable[[], None], breakable: bool) -> None:
         try:
             try:
+                if breakable:
+                    interrupts.arm()
                 step()
             except BrokenPipeError:
                 failures.append(CLOSED_PIPE)
             except (NconvexError, OSError, MemoryError) as error:
                 failures.append(OUTPUT_FAILED)
                 complain(f"{prog}: error: {str(error) or 'not enough memory'}")
+            finally:
+                interrupts.disarm()
         except KeyboardInterrupt:
+            failures.append(interrupts.status())
             complain("interrupted" + ("; no figure was drawn" if step is figure else ""))
 
-    signals = interrupts.count()
-    if not signals:
-        interrupts.arm()
     if text is not None:
-        attempt(lambda: say(text))
+        attempt(lambda: say(text), breakable=not before)
     if save is not None:
-        with interrupts.held():
-            attempt(save)
-    if figure is not None and interrupts.count() > signals:
+        attempt(save, breakable=False)
+    if figure is not None and interrupts.count() > before:
         complain("interrupted; no figure was drawn")
     elif figure is not None:
-        interrupts.arm()
-        attempt(figure)
+        attempt(figure, breakable=True)
     if written is not None and CLOSED_PIPE not in failures and (line := written()):
-        attempt(lambda: say(line))
+        attempt(lambda: say(line), breakable=False)
     if interrupts.count():
         return interrupts.status()
     return min(failures, default=FINISHED)
@@ -257,7 +259,8 @@ def guarded(prog: str, command: Callable[[], int], hint: Callable[[], str] = str
             except BrokenPipeError:
                 result = CLOSED_PIPE
             except OSError as error:
-                result = refuse(error)
+                named = "" if error.filename is None else f"{error.filename}: "
+                result = refuse(f"{named}{error.strerror or error}")
             interrupts.disarm()
             return result
         except KeyboardInterrupt:

@@ -22,7 +22,7 @@ import numpy as np
 from nconvex import cli, jit, outputs, presets
 from nconvex.data import POLYNOMIALS
 from nconvex.definitions import VERSION, NconvexError, RMSProp, child
-from nconvex.files import write_whole
+from nconvex.files import STDOUT, write_whole
 from nconvex.kernels import LOSSES
 from nconvex.pairs import (
     ACTIVATIONS,
@@ -106,7 +106,7 @@ def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> 
 
 def _work_and_finish(work: Callable[[Any], Survey], args: argparse.Namespace, prog: str) -> int:
     if args.out is not None:
-        outputs.require_output("--out", args.out, [args.store] if args.store else [])
+        outputs.require_output("--out", args.out, _files(args.store))
     with ExitStack() as stack:
         result = work(_executor(args, stack))
     figure = None if args.out is None else lambda: _draw(result, args.out)
@@ -122,12 +122,12 @@ def _status(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> 
 
 def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     result = load(args.store)
-    taken = [args.store]
+    taken = _files(args.store)
     for name in ("csv", "aggregates", "markdown"):
         if (path := getattr(args, name)) is not None:
             outputs.require_output(f"--{name}", path, taken)
             taken.append(path)
-    if len(taken) == 1:
+    if taken == _files(args.store):
         raise NconvexError("name what to write: --csv FILE, --aggregates FILE or --markdown FILE")
 
     def save() -> None:
@@ -144,8 +144,14 @@ def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> 
 
 def _plot(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     result = load(args.store)
-    outputs.require_output("--out", args.out, [args.store])
+    outputs.require_output("--out", args.out, _files(args.store))
     return outputs.deliver(prog, None, figure=lambda: _draw(result, args.out))
+
+
+def _files(store: Path | None) -> list[Path]:
+    """Return a store's file and those that SQLite keeps beside it."""
+    ends = ("", "-journal", "-wal", "-shm")
+    return [] if store is None else [Path(f"{store}{end}") for end in ends]
 
 
 def _tables(result: Survey) -> str:
@@ -185,7 +191,7 @@ def _parser() -> cli.Parser:
     _what(run)
     run.add_argument(
         "--store",
-        type=Path,
+        type=_store,
         metavar="FILE",
         help="keep each finished pair in this SQLite file, from which `resume` goes on (default: "
         "nowhere; e.g. --store quadratic.sqlite)",
@@ -327,7 +333,13 @@ def _work(parser: argparse.ArgumentParser) -> None:
 
 
 def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=Path, metavar="FILE", help="the store of the survey")
+    parser.add_argument("store", type=_store, metavar="FILE", help="the store of the survey")
+
+
+def _store(text: str) -> Path:
+    if text in ("", STDOUT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no file; name one, e.g. survey.sqlite")
+    return Path(text)
 
 
 def _layers(text: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nconvex import interrupts, outputs
 from nconvex.definitions import NconvexError
 from nconvex.files import write_whole
+from nconvex.survey import main as survey
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
 
@@ -179,6 +180,36 @@ def test_a_file_that_cannot_be_written_is_refused_and_left_alone(tmp_path, name,
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--out", "missing/x.png"], "--out: cannot write missing/x.png: No such file"),
+        (["--store", "s", "--out", "s"], "--out s is also s"),
+        (["--store", "s", "--out", "./s-wal"], "--out s-wal is also s-wal"),
+        (["--store", "-"], "'-' is no file; name one"),
+        (["--store", ""], "'' is no file; name one"),
+        (["--store", "/"], "/"),
+        (["--hidden", "4", "4"], "joined by dashes, e.g. --hidden 4-4"),
+        (["--hidden", "4,4"], "'4,4' must be units joined by dashes"),
+        (["--L0", "1e-3", "0.001"], "--L0 names 0.001 twice"),
+        (["--task", "mnist", "cubic"], "survey it apart from cubic"),
+    ],
+)
+def test_surveys_refuse_before_any_work(tmp_path, monkeypatch, capsys, argv, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nconvex.survey.survey", lambda *_: pytest.fail("work was done"))
+    if argv == ["--store", "/"]:
+        monkeypatch.undo()  # the store itself finds out
+    try:
+        status = survey(["run", "--pairs", "1", *argv])
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert not list(tmp_path.iterdir())
+
+
 # -- Figures --------------------------------------------------------------------------------------
 
 
@@ -275,3 +306,25 @@ def test_what_is_ignored_stays_ignored():
         "sys.exit(outputs.guarded('prog', command))"
     )
     assert run(code).returncode == 0
+
+
+@posix
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", [["-m", "nconvex.quad"], ["-mnconvex", "survey"]])
+def test_a_signal_while_the_package_is_imported_ends_the_command(tmp_path, module, signum):
+    stub = f"import os, time; os.kill(os.getpid(), {int(signum)}); time.sleep(20)"
+    (tmp_path / "numpy.py").write_text(stub)  # what takes long to import
+    done = subprocess.run(
+        [sys.executable, *module],
+        capture_output=True,
+        text=True,
+        cwd=Path(outputs.__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signum, "", "interrupted\n")
+
+
+@posix
+def test_importing_the_package_leaves_signals_to_others():
+    code = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
+    assert run(code).stdout == "True\n"
