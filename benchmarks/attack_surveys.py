@@ -347,34 +347,43 @@ def dask(times: int, seed: int = 0) -> str:
     rng = random.Random(seed)
     expected = expected_records()
     killed = surveys = 0
-    with LocalCluster(
-        n_workers=6, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-    ) as cluster, Client(cluster) as client:  # fmt: skip
-        while killed < times:
-            surveys += 1
-            done = threading.Event()
-            most = min(times, killed + 40)
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster:
 
-            def strike(done: threading.Event = done, most: int = most) -> None:
-                nonlocal killed
-                while not done.wait(rng.uniform(0.05, 0.6)) and killed < most:
-                    pids = [
-                        nanny.process.process.pid
-                        for nanny in cluster.workers.values()
-                        if nanny.process is not None and nanny.process.is_alive()
-                    ]
-                    with contextlib.suppress(ProcessLookupError, IndexError):
-                        os.kill(rng.choice(pids), signal.SIGKILL)
+        def worker() -> subprocess.Popen[bytes]:
+            what = [cluster.scheduler_address, "--no-nanny", "--no-dashboard", "--nthreads", "1"]
+            return subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_worker", *what],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        workers = [worker() for _ in range(4)]
+        with Client(cluster) as client:
+            while killed < times:
+                surveys += 1
+                done = threading.Event()
+                most = min(times, killed + 20)
+
+                def strike(done: threading.Event = done, most: int = most) -> None:
+                    nonlocal killed
+                    while not done.wait(rng.uniform(0.1, 1.5)) and killed < most:
+                        place = rng.randrange(len(workers))
+                        workers[place].kill()
+                        workers[place].wait()
+                        workers[place] = worker()
                         killed += 1
 
-            thread = threading.Thread(target=strike, daemon=True)
-            thread.start()
-            faulthandler.dump_traceback_later(600.0, exit=True)
-            result = nc.survey(pairs.grid(L0=(1e-2, 1e-3)), 400, 5, executor=client)
-            faulthandler.cancel_dump_traceback_later()
-            done.set()
-            thread.join()
-            assert result.records.tobytes() == expected
+                thread = threading.Thread(target=strike, daemon=True)
+                thread.start()
+                faulthandler.dump_traceback_later(600.0, exit=True)
+                result = nc.survey(pairs.grid(L0=(1e-2, 1e-3)), 400, 5, executor=client)
+                faulthandler.cancel_dump_traceback_later()
+                done.set()
+                thread.join()
+                assert result.records.tobytes() == expected
+                print(f"{killed} killed", file=sys.stderr, flush=True)
+        for each in workers:
+            each.kill()
+            each.wait()
     return f"{killed} workers killed in {surveys} surveys; the same records each time"
 
 

@@ -183,16 +183,23 @@ def _on_dask(
     from distributed import KilledWorker, TimeoutError
 
     def check() -> None:
-        if not client.nthreads():
-            raise WorkersLost(f"the Dask cluster at {client.scheduler.address} has no workers left")
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            raise WorkersLost("the Dask cluster has no workers left") from None
 
-    yield from _as_finished(
-        lambda job: client.submit(function, *job, pure=False),
-        jobs,
-        AHEAD,
-        (KilledWorker, CancelledError, TimeoutError),
-        check,
-    )
+    try:
+        yield from _as_finished(
+            lambda job: client.submit(function, *job, pure=False),
+            jobs,
+            AHEAD,
+            (KilledWorker, CancelledError, TimeoutError),
+            check,
+        )
+    except Exception as error:
+        if client.status == "running":
+            raise
+        raise WorkersLost("the Dask scheduler does not answer any more") from error
 
 
 # -- Processes ------------------------------------------------------------------------------------

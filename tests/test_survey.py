@@ -24,7 +24,7 @@ from nconvex.definitions import TrainingStatus
 from nconvex.merging import Connectivity
 from nconvex.pairs import Setting, grid
 from nconvex.survey import main
-from nconvex.workers import Processes
+from nconvex.workers import Processes, WorkersLost
 
 SMALL = RMSProp(budget=400)
 #: With every outcome among their records.
@@ -83,13 +83,14 @@ def test_whatever_status_a_sampler_returns_is_counted(monkeypatch, status):
 
 
 def test_every_pair_of_every_sampler_is_counted(tmp_path):
-    settings = grid(sampler=tuple(pairs.SAMPLERS), L0=1e-4, samples=50, rmsprop=SMALL, depth=3)
+    few = RMSProp(budget=200)
+    samplers = ("plain", "revive", "breadth-first")  # the springs' descents take longest
+    settings = grid(sampler=samplers, L0=5e-4, samples=50, rmsprop=few, depth=2)
     result = nc.survey(settings, 6, store=tmp_path / "s")
     rows = result.aggregates()
     assert sum(rows[outcome] for outcome in pairs.OUTCOMES).tolist() == [6] * len(settings)
     assert len(pairs.load(tmp_path / "s").records) == 6 * len(settings)
-    breadth_first = result.of(list(pairs.SAMPLERS).index("breadth-first"))
-    assert "bead_untrainable" in breadth_first["outcome"]
+    assert "bead_untrainable" in result.of(2)["outcome"]
 
 
 def test_a_pair_is_that_of_run_pair(one_thread):
@@ -457,6 +458,77 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, argv,
     assert words in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_survey_grows_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = ["run", "--L0", "1e-2", "--quiet", "--store", "s", "--pairs"]
+    assert main([*run, "1"]) == 0
+    assert main([*run, "3"]) == 0
+    assert main([*run, "2"]) == 2
+    assert "s is a survey of 3 pairs a setting" in capsys.readouterr().err
+    assert pairs.load("s").pairs == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["run", "--out", "no/x.png"], "cannot write no/x.png: No such file or directory"),
+        (["run", "--out", ""], "Is a directory"),
+        (["run", "--store", ""], "'' is no file; name one"),
+        (["run", "--store", ":memory:"], "would keep nothing"),
+        (["run", "--store", "new", "--out", "new"], "--out new is also new"),
+        (["run", "--store", "s", "--out", "./s"], "--out s is also s"),
+        (["resume", "s", "--out", "s"], "--out s is also s"),
+        (["plot", "s", "--out", "s"], "--out s is also s"),
+        (["export", "s", "--csv", "s"], "--csv s is also s"),
+        (["export", "s", "--csv", "a", "--markdown", "a"], "--markdown a is also a"),
+        (["export", "s", "--csv", "no/a", "--markdown", "a"], "cannot write no/a"),
+        (["run", "--pairs", "9" * 21], "pairs must be at most 1000000"),
+        (["run", "--workers", "9" * 21], "workers must be at most 1024"),
+        (["run", "--workers", "9" * 21, "--processes"], "workers must be at most 1024"),
+        (["run", "--budget", "9" * 31], "budget must be at most"),
+        (["run", "--hidden", "9" * 21], "a layer's size must be at most"),
+        (["run", "--dask", "tls://127.0.0.1:9"], "no Dask scheduler answers at --dask tls://127"),
+        (["status", "two\nlines"], r"two\nlines does not exist"),
+    ],
+)
+def test_outputs_and_sizes_are_tried_before_any_work(tmp_path, monkeypatch, capsys, argv, words):
+    monkeypatch.chdir(tmp_path)
+    nc.survey(Setting(L0=1e-2, samples=20), 1, store="s")
+    before = (tmp_path / "s").read_bytes()
+    monkeypatch.setattr(pairs, "run", lambda *_, **__: pytest.fail("it works"))
+    try:
+        status = main(argv)
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
+    assert (tmp_path / "s").read_bytes() == before
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, WorkersLost("they died")])
+def test_without_a_store_what_was_finished_is_printed(monkeypatch, capsys, stop):
+    setting = Setting(L0=1e-2)
+
+    def stopped(*_):
+        for pair in (1, 0):
+            yield pairs.run(0, pair, setting, (0, pair), False)
+        raise stop
+
+    monkeypatch.setattr("nconvex.workers.results", stopped)
+    assert main(["run", "--L0", "1e-2", "--pairs", "9", "--quiet"]) in (2, 130)
+    out, err = capsys.readouterr()
+    assert out == nc.Survey((setting,), 9, (0,), _records(setting, 2)).table() + "\n"
+    assert err.count("\n") == 1
+
+
+def _records(setting, count):
+    rows = [pairs.run(0, pair, setting, (0, pair), False)[0] for pair in range(count)]
+    return np.array(rows, dtype=list(pairs.FIELDS))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
