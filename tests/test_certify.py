@@ -123,7 +123,7 @@ def test_a_certified_string_stays_below_L0_everywhere(activation, loss):
         for a, b in zip(string.beads[:-1], string.beads[1:], strict=True)
     ]
     assert (dense <= string.segment_upper).all()
-    assert max(dense) >= lower * (1 - 1e-9)
+    assert max(dense) >= lower * (1 - 1e-5)  # the grid passes by the maximum
     assert string.connected == (upper <= L0)
 
 
