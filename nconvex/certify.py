@@ -179,11 +179,11 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
     Raises:
         NconvexError: gap is not a positive number.
     """
-    if not is_number(gap) or not gap > 0.0 or (-math.inf == L0 and gap == math.inf):
+    require_number("L0", L0)
+    if not is_number(gap) or not gap > 0.0 or gap == -L0 == math.inf:
         raise NconvexError(
             f"gap must be positive, and finite where no L0 is given, not {shown(gap)}; e.g. 1e-3"
         )
-    require_number("L0", L0)
     step = segment.splits_between_signals
     for _ in range(0, MOST_SPLITS, step):
         if segment.tighten(float(L0), float(gap), step):

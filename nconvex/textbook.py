@@ -131,7 +131,7 @@ def descend(
     """Steps 1 and 3: RMSProp until the loss is at most `target`; returns θ, its loss, the steps."""
     for step, theta in enumerate(rmsprop(start, gradient, settings)):
         if step % settings.check_every == 0 or step == settings.budget:
-            reached = loss(theta)
+            reached = loss(theta) if np.isfinite(theta).all() else inf
             if not target < reached < inf:  # there, or no longer a number
                 break
     return theta, reached, step

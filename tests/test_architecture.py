@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nconvex import cells, enclosure, jit, parts, rounding
+from nconvex import jit
 
 PACKAGE = Path(__file__).parents[1] / "nconvex"
 
@@ -23,9 +23,8 @@ ORDER = (
     "parts",
     "kernels",
     "pieces",
-    "enclosure",
-    "cells",
     "wide",
+    "centred",
     "rounding",
     "model",
     "redundancy",
@@ -88,19 +87,17 @@ FORBIDDEN = {
     "vectors": {"definitions", "files", "jit"},
     "kernels": {"definitions", "files"},
     "pieces": {"definitions", "files", "kernels"},
-    "enclosure": {"definitions", "files", "kernels", "pieces"},
-    "cells": {"definitions", "files", "kernels", "pieces", "enclosure"},
-    "wide": {"definitions", "files", "kernels", "pieces", "enclosure", "cells"},
-    "rounding": {"definitions", "files", "kernels", "pieces", "enclosure", "cells", "wide"},
+    "wide": {"definitions", "files", "kernels", "pieces", "centred"},
+    "centred": {"definitions", "files", "kernels", "pieces", "wide"},
+    "rounding": {"definitions", "files", "kernels", "pieces", "centred", "wide"},
     "curve": {"kernels", "model", "files"},
-    "certify": {"kernels", "pieces", "enclosure", "cells", "wide", "model", "curve", "files"},
-    "landscape": {"kernels", "pieces", "enclosure", "cells", "wide", "model", "files"},
+    "certify": {"kernels", "pieces", "wide", "model", "curve", "files"},
+    "landscape": {"kernels", "pieces", "centred", "wide", "model", "files"},
     "flood": set(ORDER) - {"definitions", "jit"},
     "train": {
         "kernels",
         "pieces",
-        "enclosure",
-        "cells",
+        "centred",
         "wide",
         "model",
         "problem",
@@ -110,8 +107,7 @@ FORBIDDEN = {
     "string": {
         "kernels",
         "pieces",
-        "enclosure",
-        "cells",
+        "centred",
         "wide",
         "model",
         "problem",
@@ -122,8 +118,7 @@ FORBIDDEN = {
     "dss": {
         "kernels",
         "pieces",
-        "enclosure",
-        "cells",
+        "centred",
         "wide",
         "model",
         "problem",
@@ -131,12 +126,11 @@ FORBIDDEN = {
         "certify",
         "jit",
     },
-    "redundancy": {"kernels", "pieces", "enclosure", "cells", "wide", "files"},
+    "redundancy": {"kernels", "pieces", "centred", "wide", "files"},
     "revival": {
         "kernels",
         "pieces",
-        "enclosure",
-        "cells",
+        "centred",
         "wide",
         "model",
         "problem",
@@ -146,17 +140,16 @@ FORBIDDEN = {
     "experiment": {
         "kernels",
         "pieces",
-        "enclosure",
-        "cells",
+        "centred",
         "wide",
         "model",
         "problem",
         "classification",
     },
     "rational": set(ORDER),
-    "separation": {"kernels", "pieces", "enclosure", "cells", "wide", "string", "train", "dss"},
-    "narrower": {"kernels", "pieces", "enclosure", "cells", "wide", "string", "train", "dss"},
-    "crossing": {"kernels", "pieces", "enclosure", "cells", "wide", "string", "train", "dss"},
+    "separation": {"kernels", "pieces", "centred", "wide", "string", "train", "dss"},
+    "narrower": {"kernels", "pieces", "centred", "wide", "string", "train", "dss"},
+    "crossing": {"kernels", "pieces", "centred", "wide", "string", "train", "dss"},
     "data": {"model", "kernels", "problem"},
     "idx": {"model", "kernels", "problem"},
     "digits": {"model", "kernels", "problem"},
@@ -245,34 +238,11 @@ def test_kernel_files_take_names_of_kernel_files_only():
         assert inside <= {f"nconvex.{name}" for name in allowed}
 
 
-def test_what_two_kernel_files_share_is_the_same_in_both():
-    for shared, modules in (
-        ("exponential", ("parts", "enclosure")),
-        ("relu_line", ("enclosure", "cells", "wide")),
-        *[
-            (shared, ("enclosure", "cells"))
-            for shared in (
-                "combine",
-                "total",
-                "dot",
-                "halve",
-                "bound_polynomial",
-                "interpolate",
-                "swap",
-            )
-        ],
-    ):
-        bodies = [
-            [ast.dump(part) for part in node.body]
-            for module in modules
-            for node in ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body
-            if isinstance(node, ast.FunctionDef) and node.name == shared
-        ]
-        assert len(bodies) == len(modules)
-        assert all(body == bodies[0] for body in bodies)
-    for module in (enclosure, rounding):
-        for name in ("IDENTITY", "RELU", "SIGMOID", "TANH", "MSE", "MAE", "HUBER", "LOG_COSH"):
-            assert getattr(module, name, getattr(parts, name)) == getattr(parts, name)
-        assert module.HUBER_DELTA == parts.HUBER_DELTA
-    for name in ("RELU", "OFF", "EXACT", "LOOSE", "SHORTEST", "PIECES", "NEGLIGIBLE"):
-        assert getattr(cells, name) == getattr(enclosure, name)
+def test_no_two_kernel_files_hold_the_same_function():
+    seen = {}
+    for path in jit.kernel_files():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and len(node.body) > 2:
+                body = ast.dump(ast.Module(node.body[1:], []))
+                assert body not in seen, f"{path.stem}.{node.name} is {seen[body]} again"
+                seen[body] = f"{path.stem}.{node.name}"

@@ -117,7 +117,7 @@ def test_what_a_file_says_is_claimed_until_it_is_computed_again(tmp_path):
 
 def test_a_sampled_string_says_so():
     class Sampled:
-        loss, gamma = problem.loss, problem.gamma
+        loss, gamma, descend = problem.loss, problem.gamma, problem.descend
 
     string = nc.string_through(Sampled(), [A, A], L0=1e-2)
     assert (string.certified, string.evidence) == (False, "sampled")
