@@ -14,10 +14,11 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
+from types import MappingProxyType
 from typing import Any
 
 from nconvex.definitions import NconvexError, require_integer
@@ -214,13 +215,15 @@ class Processes:
 
     Args:
         workers: Processes at most.
+        environment: Variables that each is given, beside its parent's.
 
     Raises:
         NconvexError: It is not a number of workers.
     """
 
-    def __init__(self, workers: int):
+    def __init__(self, workers: int, environment: Mapping[str, str] = MappingProxyType({})):
         self._most = workers_or_all(workers)
+        self._environment = dict(environment)
         self._idle: list[_Worker] = []
 
     def __enter__(self) -> Processes:
@@ -244,7 +247,7 @@ class Processes:
                 job, tries = again.popleft() if again else next(new, (None, 0))
                 if job is None:
                     return
-                worker = self._idle.pop() if self._idle else _Worker()
+                worker = self._idle.pop() if self._idle else _Worker(self._environment)
                 busy[worker.pipe] = worker, job, tries
                 worker.begin(function, job)
 
@@ -279,10 +282,10 @@ class Processes:
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, environment), daemon=True)
         try:
             with _ctrl_c_held_back():
                 self._process.start()
@@ -336,8 +339,9 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: connection.Connection) -> None:
+def _serve(pipe: connection.Connection, environment: dict[str, str]) -> None:
     """Do jobs until the parent closes the pipe, or ends."""
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 import nconvex as nc
-from nconvex import NconvexError, pairs, workers
+from nconvex import NconvexError, jit, pairs, survey, workers
 from nconvex.workers import Processes, WorkersLost
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
@@ -40,6 +40,10 @@ def die_once(flag, number, alive=None):
         open(flag, "x").close()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def variable(name, alive=None):
+    return os.environ.get(name)
 
 
 def sleep(seconds, alive=None):
@@ -74,6 +78,21 @@ def test_whoever_works_all_results_come_once():
                 list(workers.results(fail, [(7,)], 1, work))
         assert list(workers.results(square, [], 1, two)) == []
     assert not multiprocessing.active_children()
+
+
+def test_workers_of_a_quiet_survey_announce_no_compilation(monkeypatch):
+    heard = []
+
+    def surveyed(*args):
+        with args[5] as pool:
+            heard.extend(pool.results(variable, [(jit.QUIET,)]))
+        raise NconvexError("done")
+
+    monkeypatch.delenv(jit.QUIET, raising=False)
+    monkeypatch.setattr(survey, "survey", surveyed)
+    assert survey.main(["run", "--processes", "--workers", "1"]) == 2
+    assert survey.main(["run", "--processes", "--workers", "1", "--quiet"]) == 2
+    assert heard == [None, "1"]
 
 
 def test_no_more_workers_are_started_than_there_is_work():
