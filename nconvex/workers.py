@@ -287,8 +287,12 @@ class _Worker:
         self.pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, environment), daemon=True)
         try:
-            with _ctrl_c_held_back():
+            with _signals_held_back():
                 self._process.start()
+        except KeyboardInterrupt:
+            if self._process.pid is not None:
+                self.end()
+            raise
         except OSError as error:
             raise NconvexError(
                 f"cannot start a worker process: {error.strerror}; use fewer workers"
@@ -322,21 +326,32 @@ class _Worker:
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Let processes that are started meanwhile leave Ctrl-C alone from their first moment on.
+def _signals_held_back() -> Iterator[None]:
+    """Start a process undisturbed, and let it leave Ctrl-C alone from its first moment on.
 
-    It reaches a whole group of processes, but is the first one's business. Here it is only
-    delayed.
+    Ctrl-C reaches a whole group of processes, but is the first one's business. There it comes once
+    the other has all that it is sent. To block it is not enough: threads of BLAS take it, too.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()  # which would change the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held: list[tuple[int, Any]] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(handler := signal.getsignal(signum)):
+                handlers[signum] = handler
+                signal.signal(signum, lambda *signal_and_frame: held.append(signal_and_frame))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for signum in reversed(handlers):
+            signal.signal(signum, handlers[signum])
+    for signum, frame in held[:1]:
+        handlers[signum](signum, frame)
 
 
 def _serve(pipe: connection.Connection, environment: dict[str, str]) -> None:

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnProcess
 
 import pytest
 
@@ -125,6 +127,33 @@ def test_a_closed_pool_leaves_no_process_at_work():
         results = pool.results(sleep, [(0.0,), (60.0,), (60.0,)])
         next(results)
         results.close()
+    assert not multiprocessing.active_children()
+
+
+@needs_kill
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_a_worker_has_started(monkeypatch, signum):
+    start, started = SpawnProcess.start, []
+
+    def struck(process):
+        os.kill(os.getpid(), signum)
+        time.sleep(0.05)
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", struck)
+    before = signal.signal(signum, signal.default_int_handler)
+    # Another thread, as BLAS has some, takes the signals that this one blocks.
+    done = threading.Event()
+    threading.Thread(target=done.wait).start()
+    try:
+        with Processes(1) as pool, pytest.raises(KeyboardInterrupt):
+            list(pool.results(square, [(1,)]))
+        assert signal.getsignal(signum) is signal.default_int_handler
+    finally:
+        signal.signal(signum, before)
+        done.set()
+    assert len(started) == 1
     assert not multiprocessing.active_children()
 
 
