@@ -139,7 +139,7 @@ def measured(found: Callable[[], bool], what: str) -> bool:
         faulthandler.cancel_dump_traceback_later()
         assert peak < MEMORY, f"{what}: {peak} bytes"
     assert "\n" not in refusal, what
-    assert 0 < len(refusal) < 1000, what
+    assert 0 < len(refusal) < 1000, f"{what}: {refusal}"
     return False
 
 
@@ -174,6 +174,7 @@ def is_verified(path: Path) -> bool:
     if status == 2:
         assert out.getvalue() == ""
         assert err.getvalue().count("\n") == 1, err.getvalue()
+        assert len(err.getvalue()) < 1000, err.getvalue()
         return False
     json.loads(out.getvalue())
     if status == 0:
