@@ -375,6 +375,11 @@ def test_a_tie_is_an_error_and_its_exact_share_decides(tmp_path, capsys):
     assert found["exact"] == {"0:1": [1.0, False], "0:0.99": [1 / 3, True]}
 
 
+def test_a_refusal_is_one_line_whatever_the_name(capsys):
+    status, out, err = run(capsys, "two\nlines")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
 def test_it_is_one_short_program_of_numpy_alone(file, tmp_path):
     text = SOURCE.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 300
