@@ -326,14 +326,17 @@ def main():
     args = parser.parse_args()
     tallies = collections.defaultdict(Tally)
     begun, seen = time.perf_counter(), 0
-    for seed in range(-(-args.count // args.each)):
-        kind = KINDS[seed % len(KINDS)]
-        rng = np.random.default_rng((args.seed, seed))
-        with np.errstate(all="ignore"):
-            for line in attack(rng, kind, tallies[kind], args.each):
-                print(f"VIOLATION, segment {seed}: {line}", flush=True)
-        if seed % 500 == 499:
-            print(f"{seed + 1} segments, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    try:
+        for seed in range(-(-args.count // args.each)):
+            kind = KINDS[seed % len(KINDS)]
+            rng = np.random.default_rng((args.seed, seed))
+            with np.errstate(all="ignore"):
+                for line in attack(rng, kind, tallies[kind], args.each):
+                    print(f"VIOLATION, segment {seed}: {line}", flush=True)
+            if seed % 500 == 499:
+                print(f"{seed + 1} segments, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted")
     print("kind: intervals, exact, 60 digits, too large; violations; errors as shares of σ")
     for kind, tally in tallies.items():
         seen += tally.violations
