@@ -216,9 +216,10 @@ def squash(y, r, scale):
         low = (far - value) * share
         high = (value - near) * share
         high = (near + TANH_ERROR) / (0.5 * size) if crosses else high
-        low = low if low > 0.0 else 0.0
+        high = high if high > 0.0 else 0.0
         high = high if high < 1.0 else 1.0
-        high = high if high > low else low
+        low = low if low > 0.0 else 0.0
+        low = low if low < high else high
         w = 0.5 * scale * scale * (high - low)
         top = scale * scale * high
         value = value if z >= 0.0 else -value
@@ -438,7 +439,7 @@ def search(
             if lower > L0:
                 allowed = lower + max(gap * abs(lower), resolution)
             bound = nodes[here, 0]
-            if bound + sigma <= allowed or nodes[here, 2] < shortest or lower == math.inf:
+            if bound + sigma <= allowed or nodes[here, 2] < shortest:
                 return True
             if splits == 0 or top + 1 > nodes.shape[0]:
                 return False
@@ -455,7 +456,6 @@ def search(
             )  # fmt: skip
             value /= samples
             bound /= samples
-            value = value if value == value else math.inf
             if value > state[2]:
                 state[1] = c
                 state[2] = value

@@ -61,7 +61,7 @@ Cross-entropy
     before the logarithm, 16 u (classes + 16); the mean over the samples, 2 γ_n (log classes + 4 R).
 
 Everything above is summed up in float64 itself, with a relative error far below 1e-6: the result
-is multiplied by 1.01, and ν is added. What is not a number counts as infinite.
+is multiplied by 1.01, and ν is added.
 """
 
 import math
@@ -72,7 +72,7 @@ from nconvex.parts import CROSS_ENTROPY, HUBER, HUBER_DELTA, IDENTITY, MSE, RELU
 U = 2.0**-53
 NU = 2.0**-960
 
-#: Beyond this, sums of products might overflow.
+#: Beyond this, sums of products, or differences of two weights, might overflow.
 HUGE = 1e300
 
 
@@ -102,14 +102,18 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             e = NU
             if biases >= 0:
                 P = max(abs(theta1[biases + j]), abs(theta2[biases + j]))
+            largest = P
             for i in range(n_in):
                 w = weights + i * n_out + j
                 W = max(abs(theta1[w]), abs(theta2[w]))
+                largest = max(largest, W)
                 V, H = work[below, 0, i], work[below, 1, i]
                 P += W * V
                 Q += W * H
                 e += W * work[below, 2, i] + NU * (1.0 + V + H)
-            e = e + 2.0 * gamma_n * (P + Q) if P + Q < HUGE else math.inf
+            e += 2.0 * gamma_n * (P + Q)
+            if not (P + Q < HUGE and largest < HUGE and e < HUGE):
+                return math.inf, math.inf  # before anything becomes NaN
             V = 1.01 * P + NU
             H = 1.01 * (P + Q) + NU
             if activation != IDENTITY:
@@ -134,8 +138,7 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
         margin = 3.0 * e + 32.0 * U * R
         own = 16.0 * U * (outputs + 16.0) + 2.0 * gamma_n * (math.log(outputs) + 4.0 * R)
         result = 1.01 * (margin + own) + NU if samples * R < HUGE else math.inf
-        margin = 1.01 * margin + NU if result < math.inf else math.inf
-        return (result if result == result else math.inf), margin
+        return result, (1.01 * margin + NU if result < math.inf else math.inf)
     n = 128.0 + samples * outputs
     gamma_n = n * U / (1.0 - n * U)
     result = 0.0
@@ -151,4 +154,4 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
         else:
             result += e + 4.0 * gamma_n * R + 32.0 * U * (1.0 + R)
     result = 1.01 * result + NU if samples * whole < HUGE else math.inf
-    return (result if result == result else math.inf), 0.0
+    return result, 0.0

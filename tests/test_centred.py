@@ -253,6 +253,28 @@ def test_weights_that_overflow_bound_nothing(loss):
         assert scale < 1e200 or (peak.lower, peak.upper) == (-np.inf, np.inf)
 
 
+@pytest.mark.parametrize("metric", ["loss", "error"])
+def test_weights_whose_differences_overflow_prove_nothing(metric):
+    # Logits are 0 exactly, but the difference of their weights is infinite, and times 0 no number.
+    X, label = np.ones((1, 1)), np.array([0])
+    problem = Classification(MLP((1, 1, 2)), X, label, X, label, metric=metric)
+    theta = np.array([0.0, 0.0, 1.7e308, -1.7e308, 0.0, 0.0])
+    truth = math.log(2.0) if metric == "loss" else 1.0
+    assert problem.bracket(theta, theta).lower <= truth <= problem.bracket(theta, theta).upper
+    apart = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    peak = problem.bracket(apart, -1.7e308 * apart)
+    assert peak.lower <= truth <= peak.upper
+
+
+def test_a_hidden_unit_that_overflows_is_not_forgotten():
+    # It has a weight of zero, and infinity times zero is no number, which no maximum may drop.
+    X, label = np.full((1, 1), 1e30), np.array([0])
+    problem = Classification(MLP((1, 1, 2)), X, label, X, label)
+    theta = np.array([1e300, 0.0, 0.0, 0.0, 0.0, 0.0])
+    segment = problem.segment(theta, theta)
+    assert (segment.sigma, segment.margin) == (np.inf, np.inf)
+
+
 def test_a_threshold_is_decided_where_the_loss_is_zero():
     problem = single(MLP((1, 2, 1)), [0.0], [0.0])
     segment = problem.segment(np.zeros(7), np.zeros(7))

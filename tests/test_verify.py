@@ -197,6 +197,13 @@ def test_a_string_is_proven_in_a_sentence_and_as_a_document(file, capsys):
     assert not at_most_L0
 
 
+def test_an_exact_value_that_cannot_be_had_is_refused_before_the_search(file, capsys, monkeypatch):
+    monkeypatch.setattr(verify, "search", None)
+    changed(file, activation=np.array("tanh"))
+    for point in ("0:1/2", "9:0", "0:2", "x"):
+        assert run(capsys, file, "--exact", point)[:2] == (2, "")
+
+
 def test_a_string_that_is_read_is_saved_and_proven_again(file):
     string = nc.load_string(file)
     assert (string.evidence, string.certified) == ("claimed", False)
@@ -230,6 +237,16 @@ TAMPERED = {
     "without biases": lambda a: {"biases": np.array(False)},
     "text": lambda a: {"beads": np.array([["a", "b"]])},
     "half floats": lambda a: {"beads": a["beads"].astype(np.float16)},
+    "a loss that clears the screen": lambda a: {"loss": np.array("\x1b[2Jmse")},
+    "a first layer of 3 GB": lambda a: {
+        "sizes": np.array([1, 2**17, 1]),
+        "beads": np.zeros((2, 3 * 2**17 + 1)),
+        "X_test": np.zeros((3000, 1)),
+        "y_test": np.zeros((3000, 1)),
+        "losses": np.zeros(2),
+        "segment_lower": np.zeros(1),
+        "segment_upper": np.zeros(1),
+    },
     "an unknown loss": lambda a: {"loss": np.array("hinge")},
     "labels for targets": lambda a: {"loss": np.array("error")},
     "a threshold that is none": lambda a: {"L0": np.array(np.nan)},
@@ -247,6 +264,7 @@ def test_a_tampered_file_is_proven_only_if_it_is_true(file, capsys, how):
     if status == 2:
         assert out == ""
         assert err.count("\n") == 1
+        assert err.strip().isprintable()
         assert str(file) in err
         return
     now = read_arrays(file)
