@@ -27,6 +27,7 @@ import numpy as np
 
 from nconvex.jit import careful_kernel, careful_part, kernel, part
 from nconvex.parts import (
+    RELU,
     TILE,
     activate,
     activate_backward,
@@ -98,13 +99,16 @@ def add_row(y, x, w, at, step_out, n_out):
 @careful_part
 def add_first_products(y, z1, z2, s, activation, x4, w, n_in, n_out):
     """Rows y += wᵀ a((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
+    floor = 0.0 if activation == RELU else -math.inf  # ReLU at once, which saves a pass
     for i in range(0, n_in, 4):
         units = min(4, n_in - i)
         a = z1[i * TILE : (i + units) * TILE]
         b = z2[i * TILE : (i + units) * TILE]
         for n in range(units * TILE):
-            x4[n] = (1.0 - s) * a[n] + s * b[n]
-        activate(x4[: units * TILE], activation)
+            z = (1.0 - s) * a[n] + s * b[n]
+            x4[n] = 0.0 if z < floor else z
+        if activation != RELU:
+            activate(x4[: units * TILE], activation)
         if units == 4:
             add_block(y, x4, w, i * n_out, n_out, 1, n_out)
         else:
