@@ -64,7 +64,7 @@ class Classification(NetworkLandscape):
     computed in float64.
 
     Args:
-        model: ReLU with biases, any hidden layers, one output a class.
+        model: With biases, any hidden layers and activation, one output a class: its logit.
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1.
         X_test: (M, d_in) test inputs; rounded to float32.
@@ -93,8 +93,11 @@ class Classification(NetworkLandscape):
         metric: str = "loss",
     ):
         require_kind("model", model, MLP, "MLP((784, 256, 10))")
-        if model.activation != "relu" or model.output_activation != "identity" or not model.biases:
-            raise NconvexError("classification needs a ReLU network with biases, e.g. MLP(sizes)")
+        if model.output_activation != "identity" or not model.biases:
+            raise NconvexError(
+                "classification needs biases and logits, not activations, as outputs; "
+                'e.g. MLP((784, 256, 10), "tanh")'
+            )
         if len(model.sizes) < 3:
             raise NconvexError(f"sizes {model.sizes} have no hidden layer; e.g. (784, 256, 10)")
         require_choice("metric", metric, METRICS)

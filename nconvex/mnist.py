@@ -20,6 +20,7 @@ from nconvex import cli, digits
 from nconvex.classification import METRICS, Classification
 from nconvex.definitions import NconvexError, RMSProp, require_integer, require_positive
 from nconvex.model import MLP
+from nconvex.parts import NONLINEAR
 from nconvex.string import String
 
 if TYPE_CHECKING:
@@ -141,6 +142,12 @@ def _parser() -> cli.Parser:
         help="units of each hidden layer (default 256; e.g. the later paper's --hidden 256 256)",
     )
     network.add_argument(
+        "--activation",
+        choices=NONLINEAR,
+        default="relu",
+        help="of the hidden units (default relu; e.g. --activation tanh)",
+    )
+    network.add_argument(
         "--batch",
         type=int,
         default=BATCH,
@@ -165,7 +172,7 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
         raise NconvexError(
             f"--data {args.data} is neither 'subset' nor 'full' nor a folder that can be reached"
         )
-    model = MLP((digits.SIDE**2, *args.hidden, digits.CLASSES))
+    model = MLP((digits.SIDE**2, *args.hidden, digits.CLASSES), args.activation)
     data = digits.load(args.data, progress)
     landscape = _problem(
         data, model, args.metric, args.batch, settings(len(data.X_test), args.lr, args.budget)
@@ -184,7 +191,7 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
     shape = "-".join(map(str, model.sizes))
     return cli.Experiment(
         landscape,
-        f"MNIST: {shape} relu, {landscape.loss_name}, seed {args.seed}",
+        f"MNIST: {shape} {model.activation}, {landscape.loss_name}, seed {args.seed}",
         {
             "experiment": "mnist",
             "data": data.name,

@@ -33,13 +33,16 @@ from nconvex.definitions import (
     require_theta,
     shown,
 )
-from nconvex.parts import ACTIVATIONS
+from nconvex.parts import ACTIVATIONS, LEAKY_SLOPE
 from nconvex.reductions import product
 
 INITIALISATIONS = ("default", "uniform")
 
 #: Largest θ: one vector of it takes 2 GB.
 MOST_PARAMETERS = 2**28
+
+#: Activations that start alike.
+RECTIFIERS = ("relu", "leaky-relu")
 
 #: Biases of ReLU units at the start. With zeros every kink of a 1-4-4-1 net lies at x = 0, the
 #: edge of the data: 77 % of starts could be trained to 1e-3 on QUAD, with 0.1 it was 97 %.
@@ -59,15 +62,15 @@ class MLP:
 
     The start that `initial` draws, for weights W of shape (m, n):
 
-    - ``default``, hidden ReLU: normal, variance 2/m (He) on every layer; biases 0.1 on hidden
-      units.
+    - ``default``, hidden ReLU, leaky or not: normal, variance 2/m (He) on every layer; biases 0.1
+      on hidden units.
     - ``default``, hidden tanh: normal, variance 2/(m + n) (Glorot); biases 0.
     - ``default``, hidden sigmoid: the same, times 4 on sigmoid units (its slope at 0 is 1/4).
     - ``uniform``: uniform on (-1, 1), biases 0, as in the code of the paper's authors.
 
     Attributes:
         sizes: Units of each layer, input first, e.g. (1, 4, 4, 1).
-        activation: "relu", "sigmoid" or "tanh", on hidden layers.
+        activation: "relu", "leaky-relu", "sigmoid" or "tanh", on hidden layers.
         output_activation: The same, or "identity", on the last layer.
         biases: Whether layers have biases.
         initialisation: "default" or "uniform".
@@ -149,9 +152,9 @@ class MLP:
         ):
             if self.initialisation == "uniform":
                 W[:] = rng.uniform(-1.0, 1.0, W.shape)
-            elif self.activation == "relu":
+            elif self.activation in RECTIFIERS:
                 W[:] = rng.normal(0.0, math.sqrt(2.0 / n_in), W.shape)
-                if b is not None and activation == "relu":
+                if b is not None and activation in RECTIFIERS:
                     b[:] = RELU_BIAS
             else:
                 gain = SIGMOID_GAIN if activation == "sigmoid" else 1.0
@@ -191,8 +194,8 @@ class MLP:
 
 
 def _activate(z: np.ndarray, activation: str) -> np.ndarray:
-    if activation == "relu":
-        return np.maximum(z, 0.0)
+    if activation in RECTIFIERS:
+        return np.maximum(z, 0.0 if activation == "relu" else LEAKY_SLOPE * z)
     if activation == "sigmoid":
         return 0.5 * (1.0 + np.tanh(0.5 * z))  # 1/(1 + exp(-z)) without overflow
     return np.tanh(z) if activation == "tanh" else z

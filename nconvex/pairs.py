@@ -65,7 +65,7 @@ from nconvex.dss import INSERTIONS, MAX_DEPTH
 from nconvex.files import write_whole
 from nconvex.model import MLP
 from nconvex.network import NetworkLandscape
-from nconvex.parts import LOSSES
+from nconvex.parts import LOSSES, NONLINEAR
 from nconvex.problem import Problem
 from nconvex.reductions import norm
 from nconvex.samplers import SAMPLERS
@@ -74,7 +74,7 @@ from nconvex.string import String
 from nconvex.train import train
 
 TASKS = (*POLYNOMIALS, "mnist")
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "authors")
+ACTIVATIONS = (*NONLINEAR, "authors")
 
 #: How a pair may end: every status of a search but for an interrupted one, which is no result, and
 #: every one of a training that failed.
@@ -99,7 +99,7 @@ FIELDS = (
     ("setting", "i8"),
     ("pair", "i8"),
     ("task", "U16"),
-    ("activation", "U8"),
+    ("activation", "U10"),
     ("loss", "U8"),
     ("hidden", f"U{LONGEST_SHAPE}"),
     ("L0", "f8"),
@@ -157,7 +157,7 @@ class Setting:
 
     Attributes:
         task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
-        activation: "relu", "sigmoid", "tanh", or "authors" for `MLP.of_the_authors`.
+        activation: One of `parts.NONLINEAR`, or "authors" for `MLP.of_the_authors`.
         loss: As for `Problem`; "loss" or "error" for MNIST, see `Classification`.
         hidden: Units of each hidden layer.
         L0: The threshold.
@@ -194,7 +194,7 @@ class Setting:
         losses = METRICS if self.task == "mnist" else tuple(LOSSES)
         for name, choices in (
             ("task", TASKS),
-            ("activation", ("relu",) if self.task == "mnist" else ACTIVATIONS),
+            ("activation", NONLINEAR if self.task == "mnist" else ACTIVATIONS),
             ("loss", losses),
             ("insert", INSERTIONS),
             ("sampler", tuple(SAMPLERS)),
@@ -243,7 +243,7 @@ class Setting:
         """Make the landscape, with the ends' descents or the beads'."""
         rmsprop = self.bead_rmsprop if for_beads and self.bead_rmsprop else self.rmsprop
         if self.task == "mnist":
-            return _mnist(self.hidden, self.loss, rmsprop)
+            return _mnist(self.hidden, self.activation, self.loss, rmsprop)
         sizes = (1, *self.hidden, 1)
         authors = self.activation == "authors"
         model = MLP.of_the_authors(sizes) if authors else MLP(sizes, self.activation)
@@ -788,11 +788,12 @@ _failed: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {
 
 
 @lru_cache(maxsize=4)
-def _mnist(hidden: tuple[int, ...], metric: str, rmsprop: RMSProp) -> NetworkLandscape:
+def _mnist(
+    hidden: tuple[int, ...], activation: str, metric: str, rmsprop: RMSProp
+) -> NetworkLandscape:
     """One landscape serves all pairs: the data are the same."""
-    return mnist.problem(
-        "subset", MLP((digits.SIDE**2, *hidden, digits.CLASSES)), metric, rmsprop=rmsprop
-    )
+    model = MLP((digits.SIDE**2, *hidden, digits.CLASSES), activation)
+    return mnist.problem("subset", model, metric, rmsprop=rmsprop)
 
 
 def _one_shape(name: str, value: Sequence[Any]) -> bool:

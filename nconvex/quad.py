@@ -18,7 +18,7 @@ from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
 from nconvex.engines import ENGINES
 from nconvex.model import MLP
-from nconvex.parts import LOSSES
+from nconvex.parts import LOSSES, NONLINEAR
 from nconvex.problem import Problem
 from nconvex.string import String
 
@@ -92,7 +92,7 @@ def _parser() -> cli.Parser:
     )
     network.add_argument(
         "--activation",
-        choices=("relu", "sigmoid", "tanh"),
+        choices=NONLINEAR,
         help="of the hidden units (default relu; e.g. --activation tanh)",
     )
     network.add_argument(

@@ -41,7 +41,8 @@ An activation
     Its slopes lie in [0, 1], so that an inherited ε remains ε, and H does not grow. An error δ of
     m, w or m + w moves a(t) by at most δ r S.
     *ReLU*: |z| / (r S), at most 1, errs by 5 u; m, w and m + w by 8 u; with the products less than
-    28 u (V + H) in all.
+    28 u (V + H) in all. *Leaky ReLU*: (1 - l) and its product with w, l + 2 w and what is formed
+    of them add 5 u to each of m, w, m + w; l z errs by u V: another 16 u (V + H).
     *Tanh, sigmoid*: values err by 8 u. Differences of two of them, whose arguments err by at most
     2 u (V + H), are divided by the reach r S and multiplied by it: 17 u + 4 u (V + H) for each of
     m, w, m + w, and 4 u H for their own roundings; less than 96 u + 28 u (V + H) in all. A reach
@@ -67,7 +68,16 @@ is multiplied by 1.01, and ν is added.
 import math
 
 from nconvex.jit import careful_kernel as kernel
-from nconvex.parts import CROSS_ENTROPY, HUBER, HUBER_DELTA, IDENTITY, MSE, RELU
+from nconvex.parts import (
+    CROSS_ENTROPY,
+    HUBER,
+    HUBER_DELTA,
+    IDENTITY,
+    LEAKY_RELU,
+    MSE,
+    SIGMOID,
+    TANH,
+)
 
 U = 2.0**-53
 NU = 2.0**-960
@@ -119,7 +129,9 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             if activation != IDENTITY:
                 e += 28.0 * U * (V + H) + NU * (1.0 + V + H)
                 H = 1.01 * H + NU
-            if activation != IDENTITY and activation != RELU:
+            if activation == LEAKY_RELU:
+                e += 16.0 * U * (V + H)
+            if activation in (SIGMOID, TANH):
                 e += 96.0 * U
                 V = 1.01
             work[above, 0, j] = V

@@ -12,8 +12,8 @@ a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
           within E' = |W| E + |dW| r (|D|+E) of D' = W D + dW a(c) + db; the first's is z(1)-z(0).
   Unit φ  If all [φ(z+h) - φ(z)] / h, |h| ≤ reach = r (|D|+E), lie in [m-w, m+w], the new slope is
           within E' = w |D| + (m+w) E of D' = m D. ReLU is convex, so quotients rise with h: from
-          clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
-          with z. For sigmoid and tanh the range of the derivative serves, which falls with |z|.
+          clip(z/reach) to clip(1 + z/reach), clip to [0, 1]; both rise with z. Leaky ReLU, l z for
+          z < 0: l + (1-l) times that. Sigmoid, tanh: the range of φ' serves, which falls with |z|.
   Loss    ℓ of a residual ρ is even, convex and rises with |ρ|, and |ρ(t)| ≤ |ρ + sD| + |s|E. So
           mean ℓ(|ρ + sD| + |s|E) bounds the mean loss. It is convex in s: its values at s = ±r, two
           sums, bound the loss on all of I. Cross-entropy is log Σ exp dⱼ, dⱼ = logitⱼ - the label's
@@ -57,6 +57,7 @@ on the path of {beads} beads have a loss ({loss}) above {L0}". By {intervals} in
 floating-point rounding included, it is highest between {lower} (segment {segment}, t = {t}) and
 {upper}. The file's false claims: {false_claims}."""
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+LEAKS = {"identity": 1.0, "relu": 0.0, "leaky-relu": 0.01}  # slopes below zero
 Array = np.ndarray
 State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
 U, FAT, TINY = 2.0**-53, 1.0 + 2.0**-30, 2.0**-960
@@ -83,11 +84,11 @@ def unit(x: State, name: str, r: float) -> State:
     (z, e, D, E), aD = x, abs(x[2])
     if name == "identity":
         return x
-    reach = FAT * r * (aD + E) + TINY
-    if name == "relu":
-        low = np.minimum(np.maximum((z - e) / reach, 0.0), 1.0)
-        high = np.minimum(np.maximum(1.0 + (z + e) / reach, 0.0), 1.0)
-        value, slack = np.maximum(z, 0.0), 16 * U
+    reach, leak = FAT * r * (aD + E) + TINY, LEAKS.get(name, 0.0)
+    if name in LEAKS:
+        low = leak + (1.0 - leak) * np.clip((z - e) / reach, 0.0, 1.0)
+        high = leak + (1.0 - leak) * np.clip(1.0 + (z + e) / reach, 0.0, 1.0)
+        value, slack, e = np.maximum(z, leak * z), 16 * U, FAT * e + 2 * U * leak * abs(z) + TINY
     else:  # tanh z, or sigmoid: 1/2 + 1/2 tanh(z/2)
         k, reach = 1.0 if name == "tanh" else 0.5, FAT * (reach + e)
         low = k * k * (1.0 - np.tanh(k * (abs(z) + reach)) ** 2)
@@ -156,7 +157,7 @@ class Path:
         self.units = [str(found["activation"])] * hidden + [str(found["output_activation"])]
         labelled = self.loss in ("cross-entropy", "error") and self.units[-1] == "identity"
         known = labelled or self.loss in ("mse", "mae", "huber", "log-cosh")
-        known &= {*self.units} <= {"relu", "sigmoid", "tanh", "identity"} and hidden >= labelled
+        known &= {*self.units} <= {*LEAKS, "sigmoid", "tanh"} and hidden >= labelled
         known &= 0 < min(self.sizes) <= max(self.sizes) < 2**18
         need(known, f"{self.loss!r} is not known with layers of {self.sizes}, {self.units}")
         n, N, k = len(self.beads), len(self.X), self.sizes[-1]
@@ -168,9 +169,8 @@ class Path:
         need(N * self.sizes[1] < 2**27, "the first layer takes more than 1 GB")
         need(not labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
         step = max(64, 2**15 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
-        groups: Any = [(j, np.flatnonzero(self.y == j)) for j in range(k)] if labelled else []
-        groups = groups or [(None, np.arange(N))]
-        self.chunks = [(j, r[i : i + step]) for j, r in groups for i in range(0, len(r), step)]
+        of: Any = {j: np.where(self.y == j)[0] for j in range(k * labelled)} or {None: np.arange(N)}
+        self.chunks = [(j, r[i : i + step]) for j, r in of.items() for i in range(0, len(r), step)]
 
     def layers(self, theta: Array) -> list[tuple[Array, Array]]:
         """Layer by layer, weights (inputs, outputs) row by row, then biases."""
@@ -250,16 +250,16 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
 def exact_loss(path: Path, point: str) -> Fraction:
     """The loss at Θ(t) on segment k, without rounding; a point is k:t."""
     k, t = int(point.split(":")[0]), Fraction(point.split(":")[-1])
-    known = {*path.units} <= {"relu", "identity"} and path.loss in ("mse", "mae", "error")
+    known = {*path.units} <= {*LEAKS} and path.loss in ("mse", "mae", "error")
     known &= 0 <= k < len(path.beads) - 1 and 0 <= t <= 1
-    need(known, f"{point} is not on the path, or not ReLU with mse, mae or error")
+    need(known, f"{point} is not on the path, or not of ReLUs with mse, mae or error")
     one, p, q = 2**1074, t.numerator, t.denominator  # all doubles are whole numbers / 2**1074
     whole = np.frompyfunc(lambda v: int(Fraction(v) * one), 1, 1)
     a, y, scale = whole(path.X.astype(float)), whole(path.y.astype(float)), one
     for left, right, name in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
         W, b = ((q - p) * whole(v) + p * whole(w) for v, w in zip(left, right, strict=True))
-        a = np.maximum(a @ W + scale * b, 0 if name == "relu" else -math.inf)
-        scale *= q * one
+        a = a @ W + scale * b
+        a, scale = np.maximum(one * a, whole(LEAKS[name]) * a), scale * q * one**2
     if path.loss == "error":
         rows = zip(a, path.y, strict=True)
         return Fraction(sum(max(np.delete(z, j)) >= z[j] for z, j in rows), len(a))

@@ -92,6 +92,7 @@ def test_the_document_is_what_the_functions_give(capsys):
     [
         [],
         ["--activation", "tanh", "--loss", "log-cosh", "--task", "cubic", "--L0", "0.01"],
+        ["--activation", "leaky-relu"],
         ["--activation", "sigmoid", "--loss", "mae", "--L0", "0.03", "--hidden", "7"],
         ["--authors-network", "--loss", "huber", "--L0", "0.003"],
     ],

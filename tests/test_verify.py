@@ -20,6 +20,7 @@ import pytest
 import nconvex as nc
 from nconvex import verify
 from nconvex.files import read_arrays, write_arrays
+from nconvex.parts import ACTIVATIONS, NONLINEAR
 
 SOURCE = Path(verify.__file__)
 QUAD = nc.quad.problem(seed=0, samples=50)
@@ -49,6 +50,7 @@ def random_problem(rng):
     """Any activations, loss and depth; classifiers, too."""
     loss = rng.choice(["mse", "mae", "huber", "log-cosh", "cross-entropy", "error"])
     labelled = loss in ("cross-entropy", "error")
+    units = str(rng.choice(NONLINEAR))
     hidden = rng.integers(1, 9, rng.integers(labelled, 4))
     sizes = tuple(map(int, [rng.integers(1, 5), *hidden, rng.integers(1 + labelled, 4)]))
     n = int(rng.integers(1, 60))
@@ -56,9 +58,8 @@ def random_problem(rng):
     if labelled:
         labels = y.argmax(axis=1)
         metric = "error" if loss == "error" else "loss"
-        return nc.Classification(nc.MLP(sizes), X, labels, X, labels, metric=metric)
-    units = str(rng.choice(["relu", "tanh", "sigmoid"]))
-    output = str(rng.choice(["identity", "identity", "relu", "tanh", "sigmoid"]))
+        return nc.Classification(nc.MLP(sizes, units), X, labels, X, labels, metric=metric)
+    output = str(rng.choice(["identity", *ACTIVATIONS]))
     return nc.Problem(nc.MLP(sizes, units, output, bool(rng.integers(2))), str(loss), X, y, X, y)
 
 
@@ -344,7 +345,8 @@ def test_bounds_hold_in_rational_arithmetic_at_any_scale(tmp_path):
         beads, X = wild(rng, (2, P)), wild(rng, (n, sizes[0]))
         labelled = loss == "error"
         y = rng.integers(sizes[-1], size=n) if labelled else wild(rng, (n, sizes[-1]))
-        units = {"activation": "relu", "output_activation": "identity" if labelled else "relu"}
+        unit = str(rng.choice(["relu", "leaky-relu"]))
+        units = {"activation": unit, "output_activation": "identity" if labelled else unit}
         claims = {"losses": np.zeros(2), "segment_lower": [0.0], "segment_upper": [0.0]}
         described = {"sizes": np.array(sizes), "biases": biases, "loss": loss, **units, **claims}
         np.savez(tmp_path / "s.npz", beads=beads, X_test=X, y_test=y, L0=1.0, **described)
