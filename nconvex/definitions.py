@@ -240,6 +240,14 @@ class Insertion:
     move: Move = Move.INSERT
     attempt: int = 0
 
+    @staticmethod
+    def of(
+        descent: Descent, before: float, move: Move, place: str = "", t_star: float = 0.0
+    ) -> Insertion:
+        """Record a descent from a point of loss `before`."""
+        results = descent.loss, descent.steps, descent.status
+        return Insertion(place, len(place), t_star, before, *results, move)
+
 
 # -- Randomness: every stream is a child of the one seed, named by its place ----------------------
 

@@ -27,9 +27,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nconvex.curve import interpolate
 from nconvex.definitions import (
     ConnectionStatus,
+    Descent,
     DescentStatus,
     Insertion,
     Interrupted,
@@ -86,27 +86,16 @@ def connect_reviving(
 
     On a landscape that cannot revive it is the draft's algorithm, given up at the first failure.
 
+    Arguments and errors are those of `connect`, but for these:
+
     Args:
         landscape: The loss surface; `Problem` and `Classification` can revive.
-        theta1: (P,) one end, with loss ≤ L₀.
-        theta2: (P,) the other.
-        L0: The threshold.
-        alpha: As for `connect`.
-        depth: As for `connect`.
-        seed: As for `connect`.
-        progress: As for `connect`.
-        insert: As for `connect`.
         rmsprop: Settings of the descents in place of the landscape's own; see `SHORT`.
         rounds: How often both ends are revived before the search gives up.
 
     Returns:
         The string. If it is not connected, it is that of the first attempt, straight from θ₁ to θ₂.
         The trace has every descent of every attempt, each with its move.
-
-    Raises:
-        NconvexError: An argument is out of its range or an end has the wrong shape.
-        EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
-        Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     require_integer("rounds", rounds, 0)
@@ -141,14 +130,10 @@ class _Attempt(Search):
     #: The landscape with longer descents, for beads that are not stuck.
     further: Landscape
 
-    def train_bead(
-        self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
-    ) -> np.ndarray | None:
-        """Step 3, and once more from the bead, revived if it has redundant units."""
-        rng = generator(child(self.seed, *("LR".index(half) for half in place)))
-        start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
-        descent = self.landscape.descend(start, self.alpha * self.L0, rng)
-        self.record(place, peak.t_star, peak.lower, descent)
+    def try_again(
+        self, descent: Descent, place: str, peak: Peak, rng: np.random.Generator
+    ) -> Descent:
+        """Step 3 once more from the bead, revived if it has redundant units."""
         if descent.status is DescentStatus.BUDGET_SPENT and isinstance(self.landscape, Reviving):
             _, revived = self.landscape.revive(descent.theta, rng)
             before = descent.loss
@@ -158,7 +143,7 @@ class _Attempt(Search):
             else:
                 descent = self.further.descend(descent.theta, self.alpha * self.L0, rng)
                 self.record(place, peak.t_star, before, descent)
-        return descent.theta if descent.status is DescentStatus.REACHED else None
+        return descent
 
     def halves(self, left: np.ndarray, bead: np.ndarray, right: np.ndarray, place: str) -> bool:
         """Step 5, but for the second half where the first has failed."""
@@ -221,11 +206,7 @@ class _Graph:
             folded, revived = landscape.revive(self._nodes[end], rng)
             before = self._landscape.loss(revived)
             descent = self._landscape.descend(revived, REVIVED * L0, rng)
-            self._record(
-                Insertion(
-                    "", 0, 1.0, before, descent.loss, descent.steps, descent.status, Move.REVIVE
-                )
-            )
+            self._record(Insertion.of(descent, before, Move.REVIVE, t_star=1.0))
             if not descent.loss <= L0:
                 continue
             self._nodes.append(descent.theta)
