@@ -185,11 +185,7 @@ class String:
         )
 
     def at(self, s: float) -> np.ndarray:
-        """Return θ (P,) at the fraction s of the path's length: at(0) = θ₁, at(1) = θ₂.
-
-        Raises:
-            NconvexError: s lies outside [0, 1].
-        """
+        """Return θ (P,) at the fraction s of the path's length: at(0) = θ₁, at(1) = θ₂."""
         if not is_number(s) or not 0.0 <= s <= 1.0:
             raise NconvexError(f"s must lie in [0, 1], not {shown(s)}: a fraction of the path")
         if s == 1.0:
@@ -377,10 +373,6 @@ def string_through(
         trace: What is to be recorded of how they were found.
         sampler: What found them.
         seed: The seed it used.
-
-    Raises:
-        NconvexError: There are fewer than two models, one is not finite or of another size than
-            the first, or L0 is not positive.
     """
     require_positive("L0", L0)
     require_landscape(landscape)
