@@ -32,8 +32,8 @@ from nconvex.definitions import (
     generator,
     require_alpha,
     require_choice,
+    require_ends,
     require_integer,
-    require_theta,
     told_apart,
 )
 from nconvex.landscape import Landscape, quantity, require_landscape, require_threshold
@@ -113,8 +113,7 @@ def accepted(
     require_alpha(alpha)
     require_integer("depth", depth, 0, MAX_DEPTH)
     require_choice("insert", insert, INSERTIONS)
-    theta1 = require_theta("theta1", theta1).copy()
-    theta2 = require_theta("theta2", theta2, theta1.size).copy()
+    theta1, theta2 = (theta.copy() for theta in require_ends(theta1, theta2))
     seed = child(seed)
     for name, theta in (("theta1", theta1), ("theta2", theta2)):
         if not (loss := landscape.loss(theta)) <= L0:
@@ -142,10 +141,10 @@ class Search:
     seed: tuple[int, ...]
     progress: Callable[[Insertion], None] | None
     insert: str
-    peaks: dict[str, Peak] = field(default_factory=dict)
-    given_up: dict[str, ConnectionStatus] = field(default_factory=dict)
-    trace: list[Insertion] = field(default_factory=list)
-    beads: dict[str, np.ndarray] = field(default_factory=dict)
+    peaks: dict[str, Peak] = field(default_factory=dict, init=False)
+    given_up: dict[str, ConnectionStatus] = field(default_factory=dict, init=False)
+    trace: list[Insertion] = field(default_factory=list, init=False)
+    beads: dict[str, np.ndarray] = field(default_factory=dict, init=False)
 
     #: Of segments above L₀ that were not reached, which happens to the draft's only by Ctrl-C.
     untried: ClassVar = ConnectionStatus.INTERRUPTED
