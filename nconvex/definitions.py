@@ -428,7 +428,9 @@ def told_apart(a: float, b: float) -> tuple[str, str]:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: on one line, and not too long."""
+    """A value as a message shows it: on one line, and not too long; of an array, its shape."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python writes no integers of more than 4,300 digits

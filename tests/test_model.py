@@ -78,5 +78,5 @@ def test_wrong_sizes_are_named():
         model.predict(np.zeros(model.n_parameters), np.zeros((5, 3)))
     with pytest.raises(NconvexError, match="12 parameters; this landscape has 13"):
         model.predict(np.zeros(12), np.zeros((5, 2)))
-    with pytest.raises(NconvexError, match=r"not \(13,\)"):
+    with pytest.raises(NconvexError, match=r"of shape \(13,\), not an array of shape \(12,\)"):
         model.unpack(np.zeros(12))

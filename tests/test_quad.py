@@ -198,7 +198,7 @@ def test_different_seeds_give_different_data_and_networks():
         (["--budget", "0"], "budget must be an integer of at least 1, not 0"),
         (["--samples", "0"], "samples must be an integer of at least 1, not 0"),
         (["--hidden", "4", "0"], "not 0"),
-        (["--hidden", "400000", "400000", "400000"], "not enough memory"),
+        (["--hidden", "400000", "400000", "400000"], "parameters must be at most 268435456"),
         (["--activation", "elu"], "elu"),
         (["--authors-network", "--activation", "tanh"], "drop --activation"),
         (["--threshold", "1"], "unrecognized arguments"),

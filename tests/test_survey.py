@@ -338,7 +338,7 @@ def test_a_pair_in_one_component_is_not_searched():
     found = nc.connectivity(flat, thetas, (2.0,))
     assert found.searches == 3  # of six pairs
     assert found.components(2.0) == 1
-    with pytest.raises(NconvexError, match="number of models must be an integer of at least 2"):
+    with pytest.raises(NconvexError, match="thetas must be two models at least"):
         nc.connectivity(flat, thetas[:1], (2.0,))
 
 
