@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nconvex import textbook
 from nconvex.definitions import (
     NconvexError,
     numbers,
@@ -33,8 +34,7 @@ from nconvex.definitions import (
     require_theta,
     shown,
 )
-from nconvex.parts import ACTIVATIONS, LEAKY_SLOPE
-from nconvex.reductions import product
+from nconvex.parts import ACTIVATIONS
 
 INITIALISATIONS = ("default", "uniform")
 
@@ -74,9 +74,6 @@ class MLP:
         output_activation: The same, or "identity", on the last layer.
         biases: Whether layers have biases.
         initialisation: "default" or "uniform".
-
-    Raises:
-        NconvexError: A value is not one of these.
     """
 
     sizes: tuple[int, ...]
@@ -127,11 +124,7 @@ class MLP:
         return sum((n_in + self.biases) * n_out for n_in, n_out, _ in self._shapes())
 
     def unpack(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Return each layer's weights (m, n) and biases (n,) or None, as views of θ.
-
-        Raises:
-            NconvexError: theta has not `n_parameters` elements.
-        """
+        """Return each layer's weights (m, n) and biases (n,) or None, as views of θ."""
         if not isinstance(theta, np.ndarray) or theta.shape != (self.n_parameters,):
             raise NconvexError(
                 f"theta must be an array of shape ({self.n_parameters},), not {shown(theta)}"
@@ -162,28 +155,16 @@ class MLP:
         return theta
 
     def predict(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
-        """Compute the network's outputs (N, n_k) for the inputs X (N, n₀).
-
-        Raises:
-            NconvexError: theta or X has the wrong shape.
-        """
+        """Compute the network's outputs (N, n_k) for the inputs X (N, n₀)."""
         return self.activations(theta, X)[-1]
 
     def activations(self, theta: np.ndarray, X: np.ndarray) -> list[np.ndarray]:
-        """Compute every layer's activations (N, n), first the inputs X (N, n₀), last the outputs.
-
-        Raises:
-            NconvexError: theta or X has the wrong shape.
-        """
+        """Compute every layer's activations (N, n), from the inputs X (N, n₀) to the outputs."""
         theta = require_theta("theta", theta, self.n_parameters)
         a = numbers("X", X)
         if a.ndim != 2 or a.shape[1] != self.sizes[0]:
             raise NconvexError(f"X has shape {a.shape}; it must be (N, {self.sizes[0]})")
-        layers = [a]
-        for (W, b), (_, _, activation) in zip(self.unpack(theta), self._shapes(), strict=True):
-            a = product(layers[-1], W)
-            layers.append(_activate(a if b is None else a + b, activation))
-        return layers
+        return textbook.forward(self, theta, a)
 
     def _shapes(self) -> list[tuple[int, int, str]]:
         last = len(self.sizes) - 2
@@ -191,11 +172,3 @@ class MLP:
             (n_in, n_out, self.output_activation if layer == last else self.activation)
             for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False))
         ]
-
-
-def _activate(z: np.ndarray, activation: str) -> np.ndarray:
-    if activation in RECTIFIERS:
-        return np.maximum(z, 0.0 if activation == "relu" else LEAKY_SLOPE * z)
-    if activation == "sigmoid":
-        return 0.5 * (1.0 + np.tanh(0.5 * z))  # 1/(1 + exp(-z)) without overflow
-    return np.tanh(z) if activation == "tanh" else z

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nconvex.definitions import RMSProp
-from nconvex.model import MLP
 from nconvex.parts import HUBER_DELTA, LEAKY_SLOPE
+
+if TYPE_CHECKING:
+    from nconvex.model import MLP
 
 
 def linear(a: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> np.ndarray:

@@ -42,11 +42,7 @@ class WorkersLost(NconvexError):
 
 
 def workers_or_all(workers: int | None) -> int:
-    """Return the number of workers, which is that of the cores by default.
-
-    Raises:
-        NconvexError: It is not an integer from 1 to `MOST_WORKERS`.
-    """
+    """Return the number of workers, which is that of the cores by default."""
     if workers is None:
         return os.cpu_count() or 1
     require_integer("workers", workers, 1, MOST_WORKERS)
@@ -214,9 +210,6 @@ class Processes:
 
     Args:
         workers: Processes at most.
-
-    Raises:
-        NconvexError: It is not a number of workers.
     """
 
     def __init__(self, workers: int):
