@@ -206,7 +206,8 @@ def read_arrays(path: str | os.PathLike[str], room: int | None = None) -> dict[s
         ValueError,
         struct.error,
     ) as error:
-        raise NconvexError(f"{path} is truncated or not an npz file ({error})") from error
+        reason = f"{error!s:.80}"  # zipfile's may quote much of the file
+        raise NconvexError(f"{path} is truncated or not an npz file ({reason})") from error
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

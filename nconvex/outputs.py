@@ -2,8 +2,9 @@
 
 ====  ============================================================================================
 0     finished, connected or not
-1     finished, but an output could not be printed, written or drawn; one line on stderr says which
-2     bad input: one line on stderr, nothing on stdout
+1     finished, but an output could not be printed, written or drawn; or workers were lost and what
+      was finished is on stdout, as no store keeps it; one line on stderr says which
+2     bad input, or workers were lost: one line on stderr, nothing on stdout
 129   SIGHUP, 130 Ctrl-C, 143 SIGTERM: what was found until then is printed and saved
 141   the reader of stdout went away (`| head -1`); files are written all the same
 ====  ============================================================================================

@@ -797,7 +797,7 @@ def _short(value: Any) -> str:
 
 def _mean(row: np.void, name: str, spec: str) -> str:
     if math.isnan(row[name]):
-        return "–"
+        return "-"
     if math.isnan(row[f"{name}_low"]):
         return format(row[name], spec)
     return f"{row[name]:{spec}} [{row[f'{name}_low']:{spec}}, {row[f'{name}_high']:{spec}}]"

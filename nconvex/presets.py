@@ -144,7 +144,7 @@ def comparison(survey: Survey) -> str:
         ):
             mean, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
             if math.isnan(mean):
-                cells += ["–", f"{value:.{digits}f} ± {bar:.2g}", "–"]
+                cells += ["-", f"{value:.{digits}f} ± {bar:.2g}", "-"]
                 continue
             agree = row["connected"] >= ENOUGH and low - bar <= value <= high + bar
             known = ", agree" if agree else ", too few" if row["connected"] < ENOUGH else ""

@@ -13,6 +13,7 @@ its column's type. Who only reads leaves the file and its folder as they are.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -195,6 +196,8 @@ class Store:
         if self.path.name == ":memory:":
             raise NconvexError(f"{self.path} would keep nothing; name a file, e.g. survey.sqlite")
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(f"{self.path}-journal")  # SQLite's longest name: it may be too long
             found = self.path.stat().st_mode
         except FileNotFoundError:
             if missing_is_fine:

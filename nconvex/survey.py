@@ -78,18 +78,21 @@ def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int
     line = _Line(progress)
 
     def work(executor: Any) -> Survey:
-        try:
-            keep = args.keep_strings
-            return survey(
-                settings, pairs, args.seed, args.store, args.workers, executor, keep, line
-            )
-        except (KeyboardInterrupt, NconvexError):
-            if line.records and not args.store:  # else this would be all that is left of them
-                records = np.sort(np.array(line.records), order=["setting", "pair"])
-                outputs.say(_tables(Survey(settings, pairs, child(args.seed), records)))
-            raise
+        keep = args.keep_strings
+        return survey(settings, pairs, args.seed, args.store, args.workers, executor, keep, line)
 
-    return _work_and_finish(work, args, prog)
+    try:
+        return _work_and_finish(work, args, prog)
+    except (KeyboardInterrupt, NconvexError) as error:
+        if args.store or not line.records:
+            raise
+        # What was finished is nowhere else.
+        records = np.sort(np.array(line.records), order=["setting", "pair"])
+        outputs.say(_tables(Survey(settings, pairs, child(args.seed), records)))
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        outputs.complain(f"{prog}: error: {error}")
+        return outputs.OUTPUT_FAILED
 
 
 def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
@@ -348,7 +351,8 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
     if args.dask is None:
         if not args.processes:
             return None
-        return stack.enter_context(Processes(workers_or_all(args.workers)))
+        quiet = {jit.QUIET: "1"} if args.quiet else {}
+        return stack.enter_context(Processes(workers_or_all(args.workers), quiet))
     if args.workers is not None or args.processes:
         raise NconvexError("--dask brings its own workers; drop --workers and --processes")
     try:

@@ -288,7 +288,7 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(found) if args.json else says.format(**found).replace("\n", " "))
             status = max(status, int(found["verdict"] != "proven"))
         except (*UNREADABLE, MemoryError, ArithmeticError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {error!s:.200}", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
             print(f"{name}: interrupted, nothing is proven of it", file=sys.stderr)

@@ -14,10 +14,11 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
+from types import MappingProxyType
 from typing import Any
 
 from nconvex.definitions import NconvexError, require_integer
@@ -210,10 +211,12 @@ class Processes:
 
     Args:
         workers: Processes at most.
+        environment: Variables that each is given, beside its parent's.
     """
 
-    def __init__(self, workers: int):
+    def __init__(self, workers: int, environment: Mapping[str, str] = MappingProxyType({})):
         self._most = workers_or_all(workers)
+        self._environment = dict(environment)
         self._idle: list[_Worker] = []
 
     def __enter__(self) -> Processes:
@@ -237,7 +240,7 @@ class Processes:
                 job, tries = again.popleft() if again else next(new, (None, 0))
                 if job is None:
                     return
-                worker = self._idle.pop() if self._idle else _Worker()
+                worker = self._idle.pop() if self._idle else _Worker(self._environment)
                 busy[worker.pipe] = worker, job, tries
                 worker.begin(function, job)
 
@@ -272,13 +275,17 @@ class Processes:
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, environment), daemon=True)
         try:
-            with _ctrl_c_held_back():
+            with _signals_held_back():
                 self._process.start()
+        except KeyboardInterrupt:
+            if self._process.pid is not None:
+                self.end()
+            raise
         except OSError as error:
             raise NconvexError(
                 f"cannot start a worker process: {error.strerror}; use fewer workers"
@@ -312,25 +319,37 @@ class _Worker:
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Let processes that are started meanwhile leave Ctrl-C alone from their first moment on.
+def _signals_held_back() -> Iterator[None]:
+    """Start a process undisturbed, and let it leave Ctrl-C alone from its first moment on.
 
-    It reaches a whole group of processes, but is the first one's business. Here it is only
-    delayed.
+    Ctrl-C reaches a whole group of processes, but is the first one's business. There it comes once
+    the other has all that it is sent. To block it is not enough: threads of BLAS take it, too.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()  # which would change the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held: list[tuple[int, Any]] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(handler := signal.getsignal(signum)):
+                handlers[signum] = handler
+                signal.signal(signum, lambda *signal_and_frame: held.append(signal_and_frame))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for signum in reversed(handlers):
+            signal.signal(signum, handlers[signum])
+    for signum, frame in held[:1]:
+        handlers[signum](signum, frame)
 
 
-def _serve(pipe: connection.Connection) -> None:
+def _serve(pipe: connection.Connection, environment: dict[str, str]) -> None:
     """Do jobs until the parent closes the pipe, or ends."""
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:

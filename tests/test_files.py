@@ -235,3 +235,14 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path in (tmp_path / "none.npz", tmp_path):
         with pytest.raises(NconvexError, match="cannot read"):
             read_arrays(path)
+
+
+def test_a_refusal_quotes_little_of_the_file(tmp_path):
+    path = tmp_path / "x.npz"
+    write_arrays(path, {"a": np.zeros(9)})
+    content = bytearray(path.read_bytes())
+    content[26:28] = (500).to_bytes(2, "little")  # the length of the first member's name
+    path.write_bytes(content)
+    with pytest.raises(NconvexError, match="truncated or not an npz file") as refused:
+        read_arrays(path)
+    assert len(str(refused.value)) < 200 + len(str(path))

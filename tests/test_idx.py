@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import attack_files
 import numpy as np
 import pytest
 from hypothesis import given
@@ -164,6 +165,10 @@ def test_any_bytes_are_read_or_refused(content):
                 assert str(error).startswith("it ")  # noqa: PT017
             else:
                 assert idx.array(raw).ndim == dimensions
+
+
+def test_mutated_files_are_read_as_they_say_or_refused_in_one_line():
+    assert " refused" in attack_files.images(60)
 
 
 def test_a_missing_file_and_a_folder_are_named():

@@ -187,6 +187,7 @@ def test_a_survey_is_read_while_others_write(tmp_path, uninterrupted):
         (":memory:", "would keep nothing; name a file"),
         (".", "is not a file that can keep a survey"),
         ("x" * 300, "File name too long"),
+        ("x" * 250, "File name too long"),  # for the files that SQLite keeps beside it
         ("file/s", "Not a directory"),
         ("no/s", "choose a folder that exists and is writable"),
         ("/dev/null", "is not a file that can keep a survey"),

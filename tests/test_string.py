@@ -1,5 +1,6 @@
 """The string as a value: turned round, put together, judged although it was given."""
 
+import attack_files
 import numpy as np
 import pytest
 
@@ -113,6 +114,10 @@ def test_what_a_file_says_is_claimed_until_it_is_computed_again(tmp_path):
     np.testing.assert_array_equal(truth.losses, [problem.loss(theta) for theta in other])
     with pytest.raises(NconvexError, match="has 33"):
         nc.load_string(path, nc.quad.problem(model=nc.MLP((1, 5, 1)), samples=10))
+
+
+def test_mutated_files_are_refused_claimed_or_proven_as_they_deserve():
+    assert " refused" in attack_files.strings(12, seed=1)
 
 
 def test_a_sampled_string_says_so():

@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnProcess
 
 import pytest
 
 import nconvex as nc
-from nconvex import NconvexError, pairs, workers
+from nconvex import NconvexError, jit, pairs, survey, workers
 from nconvex.workers import Processes, WorkersLost
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
@@ -40,6 +42,10 @@ def die_once(flag, number, alive=None):
         open(flag, "x").close()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def variable(name, alive=None):
+    return os.environ.get(name)
 
 
 def sleep(seconds, alive=None):
@@ -76,6 +82,21 @@ def test_whoever_works_all_results_come_once():
     assert not multiprocessing.active_children()
 
 
+def test_workers_of_a_quiet_survey_announce_no_compilation(monkeypatch):
+    heard = []
+
+    def surveyed(*args):
+        with args[5] as pool:
+            heard.extend(pool.results(variable, [(jit.QUIET,)]))
+        raise NconvexError("done")
+
+    monkeypatch.delenv(jit.QUIET, raising=False)
+    monkeypatch.setattr(survey, "survey", surveyed)
+    assert survey.main(["run", "--processes", "--workers", "1"]) == 2
+    assert survey.main(["run", "--processes", "--workers", "1", "--quiet"]) == 2
+    assert heard == [None, "1"]
+
+
 def test_no_more_workers_are_started_than_there_is_work():
     with Processes(1000) as pool:
         assert list(pool.results(square, [(3,)])) == [9]
@@ -106,6 +127,33 @@ def test_a_closed_pool_leaves_no_process_at_work():
         results = pool.results(sleep, [(0.0,), (60.0,), (60.0,)])
         next(results)
         results.close()
+    assert not multiprocessing.active_children()
+
+
+@needs_kill
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_a_worker_has_started(monkeypatch, signum):
+    start, started = SpawnProcess.start, []
+
+    def struck(process):
+        os.kill(os.getpid(), signum)
+        time.sleep(0.05)
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", struck)
+    before = signal.signal(signum, signal.default_int_handler)
+    # Another thread, as BLAS has some, takes the signals that this one blocks.
+    done = threading.Event()
+    threading.Thread(target=done.wait).start()
+    try:
+        with Processes(1) as pool, pytest.raises(KeyboardInterrupt):
+            list(pool.results(square, [(1,)]))
+        assert signal.getsignal(signum) is signal.default_int_handler
+    finally:
+        signal.signal(signum, before)
+        done.set()
+    assert len(started) == 1
     assert not multiprocessing.active_children()
 
 
