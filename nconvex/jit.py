@@ -260,10 +260,7 @@ class _TypeInference(NopythonTypeInference):
 
 
 class _PartLibrary(JITCodeLibrary):
-    """A part's code as it is written: the kernel that it is inlined into is optimised as a whole."""
-
-    def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self._codegen._data_layout
+    """A part's code before it is optimised: that is done to the kernel which it is inlined into."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -337,7 +334,7 @@ def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
     earlier in the process and what came from the cache. Sums are then ordered differently, and the
     same seed gives other last bits in the first process than in the next.
     """
-    if config.DISABLE_JIT:
+    if getattr(config, "DISABLE_JIT", 0):
         return function
     options = {"nopython": True, "forceinline": True, **_options(fastmath)}
     return _PartDispatcher(function, targetoptions=options, pipeline_class=_Part)
