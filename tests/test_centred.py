@@ -14,10 +14,13 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+from compiled import compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nconvex import MLP, Classification, Problem, centred, certify, parts, rounding, textbook
+
+enclose = compiled(centred.enclose)
 
 SHAPES = ((1, 4, 4, 1), (2, 3, 2), (1, 2, 3, 2, 1), (3, 5, 1), (2, 1), (1, 3, 2, 2, 2, 1))
 CLASSIFIERS = ((3, 5, 3), (4, 6, 4, 5), (2, 3, 4, 4, 2), (9, 1, 7))
@@ -63,7 +66,7 @@ def values(problem, theta1, theta2, points):
 def bound(problem, theta1, theta2, c, r):
     """γ(c) and the bound of γ on [c - r, c + r], rounding included."""
     segment = problem.segment(theta1, theta2)
-    value, upper = centred.enclose(c, r, *segment.network, segment.margin, *segment.workspaces())
+    value, upper = enclose(c, r, *segment.network, segment.margin, *segment.workspaces())
     samples = problem.proof_data.samples
     return value / samples - segment.sigma, upper / samples + segment.sigma
 
@@ -348,7 +351,7 @@ def test_the_exponential_is_as_good_as_stated():
     getcontext().prec = 40
     rng = np.random.default_rng(0)
     x = -np.concatenate([rng.random(3000), rng.uniform(0, 700, 3000), [0.0, 700.0, 1e-300]])
-    code = parts.exponential
+    code = compiled(parts.exponential)
     values = [code(v) for v in x.tolist()]
     u = Decimal(2) ** -53
     for v, value in zip(x.tolist(), values, strict=True):
