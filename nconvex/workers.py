@@ -330,7 +330,7 @@ def _signals_held_back() -> Iterator[None]:
         return
     resource_tracker.ensure_running()  # which would change the mask
     held: list[tuple[int, Any]] = []
-    handlers = {}
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if callable(handler := signal.getsignal(signum)):
@@ -341,10 +341,10 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for signum in reversed(handlers):
-            signal.signal(signum, handlers[signum])
-    for signum, frame in held[:1]:
-        handlers[signum](signum, frame)
+        for number in reversed(handlers):
+            signal.signal(number, handlers[number])
+    for first, frame in held[:1]:
+        handlers[first](first, frame)
 
 
 def _serve(pipe: connection.Connection, environment: dict[str, str]) -> None:
