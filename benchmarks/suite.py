@@ -41,7 +41,6 @@ import peers
 
 import nconvex as nc
 from nconvex import wide
-from nconvex.jit import careful_kernel
 
 Work = Callable[[], object]
 T101 = np.linspace(0.0, 1.0, 101)
@@ -60,8 +59,6 @@ class Suite:
         ours: Work,
         others: dict[str, tuple[Work, float]],
         calls: int = 1,
-        flops: float = 0.0,
-        peak: float = 0.0,
     ) -> None:
         """Measure one row.
 
@@ -70,8 +67,6 @@ class Suite:
             ours: Our way.
             others: Peers' ways, each with the factor by which its work is less than ours.
             calls: Of ours in one measurement.
-            flops: Operations of one call, for our share of `peak` (operations a second).
-            peak: The limit.
         """
         ways = {"ours": (ours, 1.0), **others}
         first = {way: seconds(work, 1) for way, (work, _) in ways.items()}
@@ -98,8 +93,6 @@ class Suite:
                 for way in others
             },
         }
-        if flops and peak:
-            entry["share_of_limit"] = flops / median["ours"] / peak
         self.rows.append(entry)
         print(line(entry), flush=True)
 
@@ -134,71 +127,13 @@ def line(entry: dict[str, object]) -> str:
     assert isinstance(ours, float)
     assert isinstance(spread, float)
     cells = [f"{way} {peer['ratio']:.3g}x" for way, peer in others.items()]
-    share = entry.get("share_of_limit")
-    limit = f"{100 * share:.0f} %" if isinstance(share, float) else ""
     return (
-        f"| {entry['row']} | {human(ours)} ± {human(spread)} | {', '.join(cells)} | {limit} | "
+        f"| {entry['row']} | {human(ours)} ± {human(spread)} | {', '.join(cells)} | "
         f"{human(entry['first_call_seconds'])} |"  # type: ignore[arg-type]
     )
 
 
-@careful_kernel  # type: ignore[untyped-decorator]
-def _multiply_adds(x: np.ndarray, y: np.ndarray) -> None:
-    for k in range(x.size):
-        v = x[k]
-        p = v
-        q = v
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        p = p * v + 0.5
-        q = q * v + 0.25
-        y[k] = p + q
-
-
-def fma_peak() -> float:
-    """Operations a second of two chains of sixteen multiply-adds for each of 4096 numbers."""
-    x, y = np.full(4096, 0.5), np.empty(4096)
-    _multiply_adds(x, y)
-    best = min(seconds(lambda: _multiply_adds(x, y), 1000) for _ in range(9))
-    return 2.0 * 32 * x.size / best
-
-
-def blas_peak() -> float:
-    """Operations a second of NumPy's float32 matrix product."""
-    a = np.ones((1024, 1024), dtype=np.float32)
-    a @ a
-    return 2.0 * 1024**3 / min(seconds(lambda: a @ a, 1) for _ in range(5))
-
-
-def quad_rows(suite: Suite, short: bool, peak: float) -> None:
+def quad_rows(suite: Suite, short: bool) -> None:
     """The polynomial: gradient, descent, γ, certificate, many models, a whole pair."""
     problem = nc.quad.problem(0)
     rng = np.random.default_rng(0)
@@ -211,8 +146,6 @@ def quad_rows(suite: Suite, short: bool, peak: float) -> None:
         lambda: problem.engine.loss_and_gradient(a),
         quad.gradient(a),
         200,
-        1000 * 2 * (24 + 24 + 20),
-        peak,
     )
     settings = nc.RMSProp(budget=steps, check_every=steps)
     descending = nc.quad.problem(0, rmsprop=settings)
@@ -221,24 +154,21 @@ def quad_rows(suite: Suite, short: bool, peak: float) -> None:
         lambda: descending.descend(a, 1e-30, rng),
         quad.descent(a, steps, few, settings),
         1,
-        1000 * 2 * (24 + 24 + 20) * steps,
-        peak,
     )
     suite.row(
         "QUAD gamma at 101 points",
         lambda: problem.gamma(a, b, T101),
         quad.gamma(a, b, T101),
         20,
-        1000 * 2 * 24 * 101,
-        peak,
     )
     c, d = (nc.train(problem, 1e-3, seed=seed).theta for seed in (1, 2))
     suite.row(
-        "certified QUAD segment, gap 1e-3 (peer: our own 101-point grid)",
+        "QUAD segment bracketed to 1e-3, with proof (peer: our own 101-point grid)",
         lambda: problem.bracket(c, d),
         {"grid": (lambda: problem.gamma(c, d, T101), 1.0)},
         20,
     )
+    proof_rows(suite, 2 if short else 10)
     starts = [problem.initial(rng) for _ in range(8 if short else 64)]
     long = 500 if short else 5_000
     many = nc.quad.problem(0, rmsprop=nc.RMSProp(budget=long, check_every=long))
@@ -261,12 +191,38 @@ def quad_rows(suite: Suite, short: bool, peak: float) -> None:
     )
 
 
-def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
+def proof_rows(suite: Suite, pairs: int) -> None:
+    """Segments of finished strings, decided against L₀ as the sampler does."""
+    for activation, hidden in (("relu", (4, 4)), ("tanh", (4, 4)), ("relu", (32, 32))):
+        problem = nc.quad.problem(0, model=nc.MLP((1, *hidden, 1), activation))
+        segments: list[tuple[np.ndarray, np.ndarray]] = []
+        for seed in range(pairs):
+            string = nc.run_pair(problem, 1e-3, seed=seed).string
+            if string is not None:
+                segments += zip(string.beads[:-1], string.beads[1:], strict=True)
+
+        def decide(problem=problem, segments=segments) -> None:  # type: ignore[no-untyped-def]
+            for left, right in segments:
+                problem.max_gamma(left, right, 1e-3)
+
+        def grid(problem=problem, segments=segments) -> None:  # type: ignore[no-untyped-def]
+            for left, right in segments:
+                problem.gamma(left, right, T101)
+
+        suite.row(
+            f"{len(segments)} segments of {activation} 1-{hidden[0]}-{hidden[1]}-1 decided against "
+            "L0 = 1e-3 (peer: our own 101-point grid)",
+            decide,
+            {"grid": (grid, 1.0)},
+            2,
+        )
+
+
+def mnist_rows(suite: Suite, short: bool, folder: str) -> None:
     """Digits: an epoch, the test loss, γ, a whole pair."""
     model = nc.MLP((784, 128, 10))
     problem = nc.mnist.problem(folder, model)
-    images = len(problem.X)
-    epoch = images // 128
+    epoch = len(problem.X) // 128
     budget = nc.RMSProp(1e-3, 1e-3, budget=epoch, check_every=epoch)
     training = nc.mnist.problem(folder, model, batch=128, rmsprop=budget)
     rng = np.random.default_rng(0)
@@ -277,8 +233,6 @@ def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
         lambda: training.descend(a, 1e-9, rng),
         digits.epoch(a, 128),
         1,
-        images * 2 * 3 * 128 * 794.0,
-        blas,
     )
 
     def forgetful() -> float:
@@ -307,6 +261,14 @@ def mnist_rows(suite: Suite, short: bool, folder: str, blas: float) -> None:
     )
     pair = nc.mnist.problem(folder)
     L0 = 0.5 if short else 0.15
+    string = nc.run_pair(pair, L0, seed=0).string
+    assert string is not None
+    pair.loss(string.beads[0])
+    suite.row(
+        "MNIST segment decided against L0, 784-256-10 (peer: our own 101-point grid)",
+        lambda: pair.max_gamma(string.beads[0], string.beads[1], L0),
+        {"grid": (lambda: pair.gamma(string.beads[0], string.beads[1], T101), 1.0)},
+    )
     suite.row(
         f"MNIST pair end to end, 784-256-10, L0 = {L0}",
         lambda: nc.run_pair(pair, L0, seed=0),
@@ -363,22 +325,20 @@ def main() -> None:
     missing = [name for name in peers.MODULES if importlib.util.find_spec(name) is None]
     if missing:
         print(f"not installed, skipped: {', '.join(missing)}")
-    peak, blas = fma_peak(), blas_peak()
     header = (
-        f"{processor()}; one thread; float64 multiply-adds {peak / 1e9:.0f} GFlop/s, float32 "
-        f"matrix product {blas / 1e9:.0f} GFlop/s\n\n"
-        "| | ours | peer time / ours | share of the limit | first call |\n"
-        "| --- | --- | --- | --- | --- |"
+        f"{processor()}; one thread\n\n"
+        "| | ours | peer time / ours | first call |\n"
+        "| --- | --- | --- | --- |"
     )
     print(header)
     start_up(suite.rows, suite.repeats)
-    quad_rows(suite, args.short, peak)
+    quad_rows(suite, args.short)
     if args.data or args.short:
-        mnist_rows(suite, args.short, args.data or "subset", blas)
+        mnist_rows(suite, args.short, args.data or "subset")
     else:
         print("MNIST's rows are left out: name its folder with --data")
     if args.out:
-        document = {"processor": processor(), "fma": peak, "blas": blas, "rows": suite.rows}
+        document = {"processor": processor(), "rows": suite.rows}
         Path(f"{args.out}.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
         table = "\n".join([header, *map(line, suite.rows)])
         Path(f"{args.out}.md").write_text(table + "\n", encoding="utf-8")

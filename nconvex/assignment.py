@@ -17,9 +17,9 @@ import numpy as np
 from nconvex.definitions import (
     NconvexError,
     numbers,
+    require_ends,
     require_finite,
     require_kind,
-    require_theta,
 )
 from nconvex.model import MLP
 from nconvex.reductions import dot, product
@@ -40,9 +40,6 @@ def assignment(gains: np.ndarray) -> np.ndarray:
 
     Returns:
         (n,) the column of each row.
-
-    Raises:
-        NconvexError: gains is not square or not finite.
     """
     costs = -numbers("gains", gains)
     if costs.ndim != 2 or costs.shape[0] != costs.shape[1]:
@@ -106,13 +103,9 @@ def aligned(model: MLP, theta1: np.ndarray, theta2: np.ndarray) -> np.ndarray:
 
     Returns:
         (P,) θ₂ with its units in another order: the same function, but **another point**.
-
-    Raises:
-        NconvexError: A vector is of another size or not finite.
     """
     require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
-    theta1 = require_theta("theta1", theta1, model.n_parameters)
-    theta2 = require_theta("theta2", theta2, model.n_parameters)
+    theta1, theta2 = require_ends(theta1, theta2, model.n_parameters)
     hidden = [np.arange(units) for units in model.sizes[1:-1]]
     starts = [hidden]
     if len(hidden) > 1 and len(hidden[0]) <= SMALL:

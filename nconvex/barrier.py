@@ -13,10 +13,10 @@ from nconvex.definitions import (
     NconvexError,
     Seed,
     child,
+    require_ends,
     require_integer,
     require_not_negative,
     require_positive,
-    require_theta,
 )
 from nconvex.landscape import Landscape, require_landscape
 from nconvex.samplers import sampler as sampler_of
@@ -94,8 +94,7 @@ def barrier(
     require_not_negative("lower", lower)
     given = {"alpha": alpha, "depth": depth}
     settings = {name: value for name, value in given.items() if value is not None}
-    theta1 = require_theta("theta1", theta1)
-    theta2 = require_theta("theta2", theta2, theta1.size)
+    theta1, theta2 = require_ends(theta1, theta2)
     ends = [landscape.loss(theta1), landscape.loss(theta2)]
     for name, loss in zip(("theta1", "theta2"), ends, strict=True):
         require_positive(f"the loss of {name}", loss)

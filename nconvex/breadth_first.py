@@ -49,25 +49,15 @@ def connect_breadth_first(
 ) -> String:
     """Search for a path below L₀ by lowering a whole string, level by level.
 
+    Arguments and errors are those of `connect`, but for these:
+
     Args:
-        landscape: The loss surface.
-        theta1: (P,) one end, with loss ≤ L₀.
-        theta2: (P,) the other.
-        L0: The threshold.
         alpha: At each level beads are trained to alpha times the level.
         depth: Recursions allowed on a segment at one level.
-        seed: As for `connect`.
-        progress: As for `connect`.
-        insert: As for `connect`.
 
     Returns:
         The string; if it is not connected, that of the level at which it failed. In its trace,
         `attempt` is the level's number.
-
-    Raises:
-        NconvexError: An argument is out of its range or an end has the wrong shape.
-        EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
-        Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     L0 = float(L0)  # an integer may differ from the float that levels end at
@@ -153,9 +143,7 @@ def _lower(
         if before <= target:
             continue
         descent = landscape.descend(beads[number], target, generator(child(seed, 0, number)))
-        record(
-            Insertion("", 0, 0.0, before, descent.loss, descent.steps, descent.status, Move.LOWER)
-        )
+        record(Insertion.of(descent, before, Move.LOWER))
         if descent.status is not DescentStatus.REACHED:
             return number
         beads[number] = descent.theta

@@ -60,6 +60,8 @@ from nconvex.jit import part as sum_part
 from nconvex.parts import (
     ERROR,
     IDENTITY,
+    LEAKY_RELU,
+    LEAKY_SLOPE,
     MSE,
     RELU,
     TANH,
@@ -160,8 +162,8 @@ def add_four(y, x0, x1, x2, x3, weights, p0, p1, p2, p3):
 
 
 @part
-def rectify(y, r):
-    """ReLU of a block; tells whether anything is left of it."""
+def rectify(y, r, leak):
+    """ReLU with the slope `leak` below zero, of a block; tells whether anything is left of it."""
     on = 0
     off = 0
     for n in range(TILE):
@@ -172,7 +174,7 @@ def rectify(y, r):
         off += 1 if -z >= r * S else 0
     if on == TILE:  # no kink is in reach
         return True
-    if off == TILE:
+    if off == TILE and leak == 0.0:
         for n in range(BLOCK):
             y[n] = 0.0
         return False
@@ -181,9 +183,9 @@ def rectify(y, r):
         D = y[TILE + n]
         reach = r * y[3 * TILE + n]
         p = abs(z) / (reach if reach > TINY else TINY)
-        w = 0.5 - 0.5 * (p if p < 1.0 else 1.0)
-        top = 1.0 if z > 0.0 else 2.0 * w
-        y[n] = 0.0 if z < 0.0 else z  # NaN stays
+        w = (1.0 - leak) * (0.5 - 0.5 * (p if p < 1.0 else 1.0))
+        top = 1.0 if z > 0.0 else leak + 2.0 * w
+        y[n] = leak * z if z < 0.0 else z  # NaN stays
         E = w * abs(D) + top * y[2 * TILE + n]
         D = (top - w) * D
         y[TILE + n] = D
@@ -216,9 +218,10 @@ def squash(y, r, scale):
         low = (far - value) * share
         high = (value - near) * share
         high = (near + TANH_ERROR) / (0.5 * size) if crosses else high
-        low = low if low > 0.0 else 0.0
+        high = high if high > 0.0 else 0.0
         high = high if high < 1.0 else 1.0
-        high = high if high > low else low
+        low = low if low > 0.0 else 0.0
+        low = low if low < high else high
         w = 0.5 * scale * scale * (high - low)
         top = scale * scale * high
         value = value if z >= 0.0 else -value
@@ -234,8 +237,8 @@ def squash(y, r, scale):
 @part
 def activate(y, r, activation):
     """Pass a block through its unit's activation; tells whether anything is left of it."""
-    if activation == RELU:
-        return rectify(y, r)
+    if activation in (RELU, LEAKY_RELU):
+        return rectify(y, r, LEAKY_SLOPE if activation == LEAKY_RELU else 0.0)
     if activation != IDENTITY:
         squash(y, r, 1.0 if activation == TANH else 0.5)
     else:
@@ -438,7 +441,7 @@ def search(
             if lower > L0:
                 allowed = lower + max(gap * abs(lower), resolution)
             bound = nodes[here, 0]
-            if bound + sigma <= allowed or nodes[here, 2] < shortest or lower == math.inf:
+            if bound + sigma <= allowed or nodes[here, 2] < shortest:
                 return True
             if splits == 0 or top + 1 > nodes.shape[0]:
                 return False
@@ -455,7 +458,6 @@ def search(
             )  # fmt: skip
             value /= samples
             bound /= samples
-            value = value if value == value else math.inf
             if value > state[2]:
                 state[1] = c
                 state[2] = value

@@ -25,6 +25,7 @@ from nconvex.definitions import (
     RMSProp,
     numbers,
     require_choice,
+    require_ends,
     require_finite,
     require_integer,
     require_kind,
@@ -64,7 +65,7 @@ class Classification(NetworkLandscape):
     computed in float64.
 
     Args:
-        model: ReLU with biases, any hidden layers, one output a class.
+        model: With biases, any hidden layers and activation, one output a class: its logit.
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1.
         X_test: (M, d_in) test inputs; rounded to float32.
@@ -76,9 +77,6 @@ class Classification(NetworkLandscape):
     Attributes:
         quantity: What the metric is called in a message.
         highest: What it never exceeds.
-
-    Raises:
-        NconvexError: Data have other shapes, are not finite, or a label is no class.
     """
 
     def __init__(
@@ -93,8 +91,11 @@ class Classification(NetworkLandscape):
         metric: str = "loss",
     ):
         require_kind("model", model, MLP, "MLP((784, 256, 10))")
-        if model.activation != "relu" or model.output_activation != "identity" or not model.biases:
-            raise NconvexError("classification needs a ReLU network with biases, e.g. MLP(sizes)")
+        if model.output_activation != "identity" or not model.biases:
+            raise NconvexError(
+                "classification needs biases and logits, not activations, as outputs; "
+                'e.g. MLP((784, 256, 10), "tanh")'
+            )
         if len(model.sizes) < 3:
             raise NconvexError(f"sizes {model.sizes} have no hidden layer; e.g. (784, 256, 10)")
         require_choice("metric", metric, METRICS)
@@ -149,11 +150,7 @@ class Classification(NetworkLandscape):
         return float(loss), self._restored(gradient)
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
-        """Run minibatch RMSProp until the test metric is at most `target`; see `RMSProp`.
-
-        Raises:
-            NconvexError: theta is of another size or not finite.
-        """
+        """Run minibatch RMSProp until the test metric is at most `target`; see `RMSProp`."""
         settings = self.rmsprop
         require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
@@ -185,11 +182,7 @@ class Classification(NetworkLandscape):
                 *self._looks,
                 order[taken : taken + chunk],
                 tests,
-                settings.learning_rate,
-                settings.shrink,
-                settings.decay,
-                settings.epsilon,
-                settings.check_every,
+                *settings.numbers,
                 step,
                 settings.budget,
                 *work,
@@ -254,8 +247,7 @@ class Classification(NetworkLandscape):
     def _gammas(
         self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        theta1 = require_theta("theta1", theta1, self._n_parameters)
-        theta2 = require_theta("theta2", theta2, self._n_parameters)
+        theta1, theta2 = require_ends(theta1, theta2, self._n_parameters)
         losses, wrong = np.empty(t.size), np.empty(t.size)
         tiles1, tiles2 = self.first_layer(theta1), self.first_layer(theta2)
         later = self._n_parameters - self.model.sizes[0] * self.model.sizes[1]
@@ -365,10 +357,6 @@ class _Memory:
             self._tiles[key] = tiles
             while len(self._tiles) > REMEMBERED:
                 self._tiles.popitem(last=False)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._tiles.clear()
 
 
 def _checked(

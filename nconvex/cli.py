@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numba
 import numpy as np
@@ -55,9 +56,6 @@ from nconvex.samplers import SAMPLERS
 from nconvex.string import String
 from nconvex.tightening import tighten
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -67,7 +65,7 @@ class Experiment:
         problem: The loss surface.
         title: One line that names it.
         settings: What it was made from, for the result.
-        draw: Makes the figure of a string.
+        draw: Draws with `plots` what the models on a string do, into a part of the figure.
         L0: The threshold where none is given.
         measure: What the threshold limits, in a word.
         data: One line that names the data, where there is a choice.
@@ -76,7 +74,7 @@ class Experiment:
     problem: NetworkLandscape
     title: str
     settings: dict[str, Any]
-    draw: Callable[[String], Figure]
+    draw: Callable[[Any, String, Any], None]
     L0: float
     measure: str = "loss"
     data: str = ""
@@ -183,6 +181,22 @@ def parser(
     return result
 
 
+def network_arguments(
+    parser: argparse.ArgumentParser, hidden: Sequence[int], about: str
+) -> argparse._ArgumentGroup:
+    """Add --hidden, in a group for what else a network is made from."""
+    group = parser.add_argument_group("the network and its task")
+    group.add_argument(
+        "--hidden",
+        type=int,
+        nargs="+",
+        default=list(hidden),
+        metavar="N",
+        help=f"units of each hidden layer ({about})",
+    )
+    return group
+
+
 def _default(name: str) -> str:
     """The samplers' defaults, told apart where they differ."""
     values = {
@@ -283,7 +297,7 @@ def _search(
         args.depth,
         args.seed,
         on_training,
-        InsertionCounter(progress, experiment.measure),
+        _shower(progress, experiment.measure),
         args.sampler,
     ).string
     if args.tighten and found.string is not None and found.string.connected:
@@ -299,9 +313,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.alpha is not None:
         require_alpha(args.alpha)
     if args.depth is not None:
-        require_integer("depth", args.depth, 0)
-    if args.depth is not None and args.depth > MAX_DEPTH:
-        raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {args.depth}")
+        require_integer("depth", args.depth, 0, MAX_DEPTH)
     require_integer("budget", args.budget, 1)
     child(args.seed)
 
@@ -309,24 +321,20 @@ def _check(args: argparse.Namespace) -> None:
 # -- Progress, on stderr --------------------------------------------------------------------------
 
 
-class InsertionCounter:
-    """Shows each recursion of the search, with a running number."""
+def _shower(progress: Progress, measure: str) -> Callable[[Insertion], None]:
+    """Return what shows each recursion of the search, with a running number."""
+    number = itertools.count(1)
 
-    def __init__(self, progress: Progress, measure: str):
-        self._progress = progress
-        self._measure = measure
-        self._recursions = 0
-
-    def __call__(self, insertion: Insertion) -> None:
-        """Show one recursion."""
-        self._recursions += 1
+    def show(insertion: Insertion) -> None:
         where = f"depth {insertion.depth}: gamma(t* = {insertion.t_star:.3f})"
         if insertion.move is Move.REVIVE:
-            where = f"network revived: {self._measure}"
-        self._progress.live(
-            f"recursion {self._recursions}, {where} = {insertion.gamma_before:.4g}, descended to "
+            where = f"network revived: {measure}"
+        progress.live(
+            f"recursion {next(number)}, {where} = {insertion.gamma_before:.4g}, descended to "
             f"{insertion.loss_after:.4g} in {insertion.steps} steps"
         )
+
+    return show
 
 
 def _describe_training(experiment: Experiment, end: int, training: Training, L0: float) -> str:
@@ -345,6 +353,7 @@ def _result(
 ) -> dict[str, Any]:
     """The JSON document; null stands for what is not known or not finite."""
     string, loose, trainings = found.string, found.loose, found.trainings
+    model = experiment.problem.model
     connected = string is not None and string.connected
     status = ConnectionStatus.INTERRUPTED
     if string is not None and (connected or not found.interrupted):
@@ -381,6 +390,11 @@ def _result(
         "version": VERSION,
         "settings": {
             **experiment.settings,
+            "sizes": list(model.sizes),
+            "activation": model.activation,
+            "output_activation": model.output_activation,
+            "biases": model.biases,
+            "initialisation": model.initialisation,
             "rmsprop": asdict(experiment.problem.rmsprop),
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -523,8 +537,18 @@ class Files:
         if path is None or string is None:
             return None
 
+        def make() -> Any:
+            from nconvex import plots  # matplotlib takes longer to import than the search to run
+
+            return plots.summary(
+                experiment.problem,
+                string,
+                lambda part: experiment.draw(plots, string, part),
+                experiment.measure,
+            )
+
         def write() -> None:
-            draw(path, lambda: experiment.draw(string), 150)
+            draw(path, make, 150)
             self._written.append(path)
 
         return write

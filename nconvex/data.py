@@ -50,9 +50,6 @@ def polynomial(
 
     Returns:
         X, y, X_test, y_test, each (N, 1).
-
-    Raises:
-        NconvexError: The task is unknown or samples is below 1.
     """
     require_choice("task", task, POLYNOMIALS)
     require_integer("samples", samples, 1, MOST_SAMPLES)

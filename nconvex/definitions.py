@@ -59,7 +59,11 @@ Seed = int | tuple[int, ...]
 
 
 class NconvexError(ValueError):
-    """Bad input; the message names the value and says what to do."""
+    """Bad input; the message names the value and says what to do.
+
+    Every function raises it where an argument is of the wrong type or shape, not finite, unknown
+    or out of its range, or a file cannot be used; docstrings name what goes beyond that.
+    """
 
 
 class EndpointAboveL0(NconvexError):
@@ -135,9 +139,6 @@ class RMSProp:
         epsilon: Keeps the division finite.
         budget: Steps (gradient evaluations) before a descent gives up.
         check_every: Steps between two looks at the test loss.
-
-    Raises:
-        NconvexError: A value is out of its range.
     """
 
     learning_rate: float = 5e-3
@@ -159,6 +160,11 @@ class RMSProp:
     def shrink(self) -> float:
         """Factor by which the rate falls in each step."""
         return float((self.final_learning_rate / self.learning_rate) ** (1.0 / self.budget))
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float, int]:
+        """What the kernels' descents take: rate, shrink, decay, epsilon, check_every."""
+        return self.learning_rate, self.shrink, self.decay, self.epsilon, self.check_every
 
 
 @dataclass(frozen=True)
@@ -240,17 +246,20 @@ class Insertion:
     move: Move = Move.INSERT
     attempt: int = 0
 
+    @staticmethod
+    def of(
+        descent: Descent, before: float, move: Move, place: str = "", t_star: float = 0.0
+    ) -> Insertion:
+        """Record a descent from a point of loss `before`."""
+        results = descent.loss, descent.steps, descent.status
+        return Insertion(place, len(place), t_star, before, *results, move)
+
 
 # -- Randomness: every stream is a child of the one seed, named by its place ----------------------
 
 
 def child(seed: Seed, *place: int) -> tuple[int, ...]:
-    """Derive the seed of a part from the seed of the whole; the order of work plays no role.
-
-    Raises:
-        NconvexError: The seed is neither an integer nor a tuple of some, or one of them is negative
-            or has more than 63 bits.
-    """
+    """Derive the seed of a part from the seed of the whole; the order of work plays no role."""
     whole = tuple(seed) if isinstance(seed, tuple | list) else (seed,)
     if not whole:
         raise NconvexError("the seed is an empty tuple; give an integer, e.g. seed=0")
@@ -345,6 +354,14 @@ def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.n
     return vector
 
 
+def require_ends(
+    theta1: np.ndarray, theta2: np.ndarray, size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both ends of a path, of one size, as `require_theta` does each."""
+    theta1 = require_theta("theta1", theta1, size)
+    return theta1, require_theta("theta2", theta2, theta1.size)
+
+
 def require_models(name: str, thetas: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return two models at least, of one size, as `require_theta` does each."""
     several = isinstance(thetas, list | tuple) or (isinstance(thetas, np.ndarray) and thetas.ndim)
@@ -411,7 +428,9 @@ def told_apart(a: float, b: float) -> tuple[str, str]:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: on one line, and not too long."""
+    """A value as a message shows it: on one line, and not too long; of an array, its shape."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python writes no integers of more than 4,300 digits

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -51,27 +51,14 @@ class File:
 
 
 #: Training images, training labels, test images, test labels.
-FILES = (
-    File(
-        "train-images-idx3-ubyte",
-        3,
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    ),
-    File(
-        "train-labels-idx1-ubyte",
-        1,
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    ),
-    File(
-        "t10k-images-idx3-ubyte",
-        3,
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    ),
-    File(
-        "t10k-labels-idx1-ubyte",
-        1,
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ),
+FILES = tuple(
+    File(f"{part}-{content}-idx{dimensions}-ubyte", dimensions, sha256)
+    for part, content, dimensions, sha256 in (
+        ("train", "images", 3, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        ("train", "labels", 1, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        ("t10k", "images", 3, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        ("t10k", "labels", 1, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    )
 )
 
 #: Where the four files lie under their names with ".gz"; tried in turn.
@@ -258,14 +245,10 @@ def _full(progress: Callable[[str], None]) -> Digits:
 
 def _keep(file: File, raw: bytearray, progress: Callable[[str], None]) -> None:
     """Write a file to the cache; where that is impossible, say so and go on without."""
-
-    def write(stream: BinaryIO) -> None:
-        stream.write(raw)
-
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / file.name, write)
+        write_whole(folder / file.name, lambda stream: stream.write(raw))
     except (OSError, NconvexError) as error:
         progress(f"{file.name} is not kept for later runs: {error}")
 

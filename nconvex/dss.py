@@ -12,6 +12,8 @@ The draft's section II.B, with its steps where they happen:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,12 +32,12 @@ from nconvex.definitions import (
     generator,
     require_alpha,
     require_choice,
+    require_ends,
     require_integer,
-    require_theta,
     told_apart,
 )
 from nconvex.landscape import Landscape, quantity, require_landscape, require_threshold
-from nconvex.string import String, bracketed, peak_between
+from nconvex.string import String, bracketed, judgements, peak_between
 
 #: Where step 3 may start from on a segment.
 INSERTIONS = ("peak", "midpoint")
@@ -87,11 +89,7 @@ def connect(
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     search = Search(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
-    try:
-        search.explore(theta1, theta2, "")
-        return bracketed(landscape, search.string(theta1, theta2))
-    except KeyboardInterrupt:
-        raise Interrupted(search.string(theta1, theta2)) from None
+    return search.run(theta1, theta2)
 
 
 def accepted(
@@ -115,8 +113,7 @@ def accepted(
     require_alpha(alpha)
     require_integer("depth", depth, 0, MAX_DEPTH)
     require_choice("insert", insert, INSERTIONS)
-    theta1 = require_theta("theta1", theta1).copy()
-    theta2 = require_theta("theta2", theta2, theta1.size).copy()
+    theta1, theta2 = (theta.copy() for theta in require_ends(theta1, theta2))
     seed = child(seed)
     for name, theta in (("theta1", theta1), ("theta2", theta2)):
         if not (loss := landscape.loss(theta)) <= L0:
@@ -128,41 +125,40 @@ def accepted(
     return theta1, theta2, seed
 
 
+@dataclass
 class Search:
     """One search: its settings, and what it has found, filed by place in the recursion tree.
 
     Since everything is filed by place, the string can be read off at any moment, and does not
-    depend on the order in which places were visited. Other samplers change `train_bead` and
-    `halves`. Arguments are those of `connect`, checked.
+    depend on the order in which places were visited. Other samplers change `descend`, `try_again`
+    and `halves`. Arguments are those of `connect`, checked.
     """
 
+    landscape: Landscape
+    L0: float
+    alpha: float
+    depth: int
+    seed: tuple[int, ...]
+    progress: Callable[[Insertion], None] | None
+    insert: str
+    peaks: dict[str, Peak] = field(default_factory=dict, init=False)
+    given_up: dict[str, ConnectionStatus] = field(default_factory=dict, init=False)
+    trace: list[Insertion] = field(default_factory=list, init=False)
+    beads: dict[str, np.ndarray] = field(default_factory=dict, init=False)
+
     #: Of segments above L₀ that were not reached, which happens to the draft's only by Ctrl-C.
-    untried = ConnectionStatus.INTERRUPTED
+    untried: ClassVar = ConnectionStatus.INTERRUPTED
 
     #: Its name in `SAMPLERS`.
-    sampler = "plain"
+    sampler: ClassVar = "plain"
 
-    def __init__(
-        self,
-        landscape: Landscape,
-        L0: float,
-        alpha: float,
-        depth: int,
-        seed: tuple[int, ...],
-        progress: Callable[[Insertion], None] | None,
-        insert: str,
-    ):
-        self.landscape = landscape
-        self.L0 = L0
-        self.alpha = alpha
-        self.depth = depth
-        self.seed = seed
-        self.progress = progress
-        self.insert = insert
-        self.peaks: dict[str, Peak] = {}
-        self.given_up: dict[str, ConnectionStatus] = {}
-        self.trace: list[Insertion] = []
-        self.beads: dict[str, np.ndarray] = {}
+    def run(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
+        """Search between two models; Ctrl-C raises `Interrupted` with what was found."""
+        try:
+            self.explore(theta1, theta2, "")
+            return bracketed(self.landscape, self.string(theta1, theta2))
+        except KeyboardInterrupt:
+            raise Interrupted(self.string(theta1, theta2)) from None
 
     def explore(self, left: np.ndarray, right: np.ndarray, place: str) -> bool:
         """Steps 2 to 5 on one segment; tells whether it is connected."""
@@ -192,9 +188,22 @@ class Search:
         rng = generator(child(self.seed, *("LR".index(half) for half in place)))
         # Departs from step 2 where a midpoint is asked for.
         start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
-        descent = self.landscape.descend(start, self.alpha * self.L0, rng)
+        descent = self.descend(start, left, right, rng)
         self.record(place, peak.t_star, peak.lower, descent)
+        descent = self.try_again(descent, place, peak, rng)
         return descent.theta if descent.status is DescentStatus.REACHED else None
+
+    def descend(
+        self, start: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
+    ) -> Descent:
+        """Descend from a bead's start between two models."""
+        return self.landscape.descend(start, self.alpha * self.L0, rng)
+
+    def try_again(
+        self, descent: Descent, place: str, peak: Peak, rng: np.random.Generator
+    ) -> Descent:
+        """Do more for a bead; the draft does not."""
+        return descent
 
     def halves(self, left: np.ndarray, bead: np.ndarray, right: np.ndarray, place: str) -> bool:
         """Step 5: both halves, also when the first has failed, so that Γ̃ is equation (4)'s."""
@@ -214,18 +223,7 @@ class Search:
         self.given_up[place] = (
             ConnectionStatus.BEAD_DIVERGED if diverged else ConnectionStatus.BEAD_UNTRAINABLE
         )
-        self.trace.append(
-            Insertion(
-                place,
-                len(place),
-                t_star,
-                gamma_before,
-                descent.loss,
-                descent.steps,
-                descent.status,
-                move,
-            )
-        )
+        self.trace.append(Insertion.of(descent, gamma_before, move, place, t_star))
         if self.progress is not None:
             self.progress(self.trace[-1])
 
@@ -238,11 +236,7 @@ class Search:
         ]
         beads = np.array([theta1] + [right for _, right, _ in segments])
         return String(
-            beads=beads,
-            losses=np.array([self.landscape.loss(theta) for theta in beads]),
-            segment_lower=np.array([peak.lower for peak in peaks]),
-            segment_upper=np.array([peak.upper for peak in peaks]),
-            segment_t_star=np.array([peak.t_star for peak in peaks]),
+            **judgements(self.landscape, beads, peaks),
             segment_status=tuple(
                 self._status(place, peak)
                 for (_, _, place), peak in zip(segments, peaks, strict=True)
@@ -252,7 +246,6 @@ class Search:
             alpha=self.alpha,
             depth=self.depth,
             seed=self.seed,
-            certified=all(peak.certified for peak in peaks),
             sampler=self.sampler,
         )
 

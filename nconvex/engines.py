@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nconvex import kernels, pieces, textbook
-from nconvex.definitions import NconvexError, RMSProp
+from nconvex.definitions import NconvexError, RMSProp, require_choice
 from nconvex.model import MLP
 from nconvex.parts import LOSSES, MSE
 from nconvex.vectors import aligned
@@ -165,11 +165,7 @@ class BySamples:
                 *self._sums,
                 *self._test,
                 target,
-                settings.learning_rate,
-                settings.shrink,
-                settings.decay,
-                settings.epsilon,
-                check,
+                *settings.numbers,
                 step,
                 last_step,
                 *self.work(),
@@ -209,15 +205,10 @@ def is_piecewise_linear(model: MLP) -> bool:
 
 
 def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
-    """Make an engine by its name, by default the fastest.
-
-    Raises:
-        NconvexError: The name is unknown, or the engine cannot run the network.
-    """
+    """Make an engine by its name, by default the fastest."""
     if name is None:
         name = "regions" if is_piecewise_linear(model) else "samples"
-    if name not in ENGINES:
-        raise NconvexError(f"engine {name!r} is unknown; choose from {', '.join(ENGINES)}")
+    require_choice("engine", name, ENGINES)
     return ENGINES[name](model, loss, *data)
 
 

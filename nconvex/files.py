@@ -66,11 +66,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
 
 
 def try_to_write(path: str | os.PathLike[str]) -> None:
-    """Find out whether `write_whole` could write a file, and leave everything as it is.
-
-    Raises:
-        NconvexError: It could not.
-    """
+    """Find out whether `write_whole` could write a file, and leave everything as it is."""
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -120,10 +120,6 @@ def flood_bracket(
         cells: Cells a side; the bracket's width falls with their square near a smooth pass.
         rounding: How far computed values of f and of its cells' bounds may be off; by default
             1e-12 of the largest, see the module's docstring.
-
-    Raises:
-        NconvexError: An argument is out of its range, an end is outside the box, or a value is
-            not finite.
     """
     require_integer("cells", cells, 3, MOST_CELLS)
     for name, function in (("f", f), ("gradient", gradient)):

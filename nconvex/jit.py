@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import operator
 import os
 import pickle
 import re
@@ -29,11 +30,13 @@ import numba
 from numba import njit
 from numba.core import config
 from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import NativeLowering, NopythonTypeInference
 
 #: Sums may be reordered and multiplications fused, so that loops over samples vectorise; NaN and
 #: infinity keep their meaning, which numba's ``fastmath=True`` would take away.
@@ -50,6 +53,13 @@ SETTINGS = (
     *("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX"),
     *("DEBUGINFO_DEFAULT", "NRT_STATS", "USE_LLVM_LEGACY_PASS_MANAGER"),
 )
+
+#: What numba does for Python that kernels do not use: closures, array expressions, ...
+UNUSED_PASSES = {
+    *("WithLifting", "InlineClosureLikes", "RewriteDynamicRaises", "MakeFunctionToJitFunction"),
+    *("InlineInlinables", "FindLiterallyCalls", "LiteralUnroll", "InlineOverloads"),
+    *("LiteralPropagationSubPipelinePass", "NopythonRewrites"),
+}
 
 #: An environment variable: compilations are not announced if it is set to anything.
 QUIET = "NCONVEX_QUIET"
@@ -207,18 +217,81 @@ class _WideLowering(NativeLowering):
         return _WideLower
 
 
+class _Remembering:
+    """Numba's typing context, which looks an operator up only once for the same types.
+
+    Half of a compilation's time goes there otherwise. Operators that numba writes as functions of
+    its own are compiled for their caller's settings, and are not remembered.
+    """
+
+    def __init__(self, context: Any):
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        key = function, args
+        if key in _OPERATORS:
+            return _OPERATORS[key]
+        found = self._context.resolve_function_type(function, args, kws)
+        if function in _NAMED_OPERATORS and found is not None:
+            kind = self._context.resolve_value_type(function)
+            if kind.get_impl_key(found) is function:
+                _OPERATORS[key] = found
+        return found
+
+
+_NAMED_OPERATORS = {each for each in vars(operator).values() if callable(each)}
+_OPERATORS: dict[tuple[Any, ...], Any] = {}
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _TypeInference(NopythonTypeInference):
+    _name = "nconvex_type_inference"
+
+    def run_pass(self, state: Any) -> bool:
+        context = state.typingctx
+        state.typingctx = _Remembering(context)
+        try:
+            return super().run_pass(state)
+        finally:
+            state.typingctx = context
+
+
+class _PartLibrary(JITCodeLibrary):
+    """A part's code before it is optimised: that is done to the kernel which it is inlined into."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _PartLowering(_WideLowering):
-    """Leaves a part unoptimised: the kernel that it is inlined into is optimised as a whole."""
+    """Leaves a part without machine code, and without a way in from Python."""
 
     _name = "nconvex_part_lowering"
 
     def run_pass(self, state: Any) -> bool:
-        if state.library is None:
-            state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-            state.library.enable_object_caching()
-        state.library._optimize_final_module = lambda: None
-        return super().run_pass(state)
+        flags = state.flags
+        flags.no_cpython_wrapper = flags.no_compile = True
+        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        super().run_pass(state)
+        entry = object()  # by which callers know it
+        state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library])
+        state.cr = state.cr._replace(cfunc=entry)
+        return True
+
+
+class _PartDispatcher(CPUDispatcher):
+    """A part, which kernels call, but Python cannot."""
+
+    def add_overload(self, result: Any) -> None:
+        self.overloads[tuple(result.signature.args)] = result
 
 
 class _WideVectors(CompilerBase):
@@ -233,9 +306,11 @@ class _WideVectors(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         self.state.flags.no_cfunc_wrapper = True  # nobody calls kernels from C
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        own = {NativeLowering: self.lowering, NopythonTypeInference: _TypeInference}
         pipeline.passes = [
-            (self.lowering if step is NativeLowering else step, about)
+            (own.get(step, step), about)
             for step, about in pipeline.passes
+            if step.__name__ not in UNUSED_PASSES
         ]
         pipeline.finalize()
         return [pipeline]
@@ -247,13 +322,9 @@ class _Part(_WideVectors):
     lowering = _PartLowering
 
 
-def _options(fastmath: set[str], compiler: type[_WideVectors]) -> dict[str, Any]:
-    return {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": fastmath,
-        "pipeline_class": compiler,
-    }
+def _options(fastmath: set[str]) -> dict[str, Any]:
+    # Nothing is allocated, so that no references need counting.
+    return {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "_nrt": False}
 
 
 def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
@@ -263,7 +334,10 @@ def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
     earlier in the process and what came from the cache. Sums are then ordered differently, and the
     same seed gives other last bits in the first process than in the next.
     """
-    return njit(forceinline=True, **_options(fastmath, _Part))(function)
+    if getattr(config, "DISABLE_JIT", 0):
+        return function
+    options = {"nopython": True, "forceinline": True, **_options(fastmath)}
+    return _PartDispatcher(function, targetoptions=options, pipeline_class=_Part)
 
 
 def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
@@ -271,7 +345,7 @@ def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
 
     It may call parts of any kernel file, but no other kernel; see `part`.
     """
-    compiled = njit(**_options(fastmath, _WideVectors))(function)
+    compiled = njit(pipeline_class=_WideVectors, **_options(fastmath))(function)
     if hasattr(compiled, "_cache"):  # the JIT is on
         compiled._cache = _KernelCache(function)
     return compiled

@@ -22,12 +22,10 @@ import math
 
 from nconvex.jit import kernel, part
 from nconvex.parts import (
-    RELU,
-    SIGMOID,
-    TANH,
+    activate,
+    activate_backward,
     add_scaled,
     dot,
-    exponential,
     loss_and_slope,
     rmsprop_step,
     total,
@@ -115,44 +113,6 @@ def dot_four(d, x0, x1, x2, x3):
         s2 += v * x2[n]
         s3 += v * x3[n]
     return s0, s1, s2, s3
-
-
-# -- Activations, and their derivatives in terms of their own value -------------------------------
-
-
-@part
-def activate(y, activation):
-    """y = s(y). Written so that NaN stays NaN: `max(z, 0)` may swallow it."""
-    if activation == RELU:
-        for n in range(y.size):
-            z = y[n]
-            y[n] = 0.0 if z < 0.0 else z
-    elif activation == SIGMOID:
-        for n in range(y.size):
-            z = y[n]
-            e = exponential(-abs(z))
-            y[n] = (e if z < 0.0 else 1.0) / (1.0 + e)
-    elif activation == TANH:
-        for n in range(y.size):
-            z = y[n]
-            e = exponential(-2.0 * abs(z))
-            size = (1.0 - e) / (1.0 + e)
-            y[n] = -size if z < 0.0 else size
-
-
-@part
-def activate_backward(d, a, activation):
-    """d = d s'(z), where a = s(z): relu' = [a > 0], sigmoid' = a (1 - a), tanh' = 1 - a²."""
-    if activation == RELU:
-        for n in range(d.size):
-            v = d[n]
-            d[n] = 0.0 if a[n] <= 0.0 else v
-    elif activation == SIGMOID:
-        for n in range(d.size):
-            d[n] *= a[n] * (1.0 - a[n])
-    elif activation == TANH:
-        for n in range(d.size):
-            d[n] *= 1.0 - a[n] * a[n]
 
 
 # -- Losses ---------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from nconvex.definitions import (
     Peak,
     RMSProp,
     numbers,
+    require_ends,
     require_kind,
     require_number,
     require_positive,
@@ -97,9 +98,6 @@ class FunctionLandscape:
         rmsprop: Settings of the descents; the learning rate is a length in θ's units a step.
         initial: Draws a start for `train`, if that is wanted.
 
-    Raises:
-        NconvexError: f or its gradient return something of another shape.
-
     Example:
         >>> bowl = FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
         >>> bowl.loss(np.array([1.0, 2.0]))
@@ -156,8 +154,7 @@ class FunctionLandscape:
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) at each t (T,)."""
-        theta1 = require_theta("theta1", theta1)
-        theta2 = require_theta("theta2", theta2, theta1.size)
+        theta1, theta2 = require_ends(theta1, theta2)
         return np.array([self.loss(interpolate(theta1, theta2, s)) for s in require_t(t)])
 
 

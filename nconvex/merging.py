@@ -99,9 +99,6 @@ def connectivity(
         depth: As for `connect`.
         seed: Names the random streams; that of pair (i, j) at threshold k derives from i, j and k.
         progress: Called after each search with L₀, i and j.
-
-    Raises:
-        NconvexError: There are fewer than two models, no thresholds, or `connect` refuses.
     """
     require_landscape(landscape)
     thetas = require_models("thetas", thetas)

@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,8 @@ from nconvex import cli, digits
 from nconvex.classification import METRICS, Classification
 from nconvex.definitions import NconvexError, RMSProp, require_integer, require_positive
 from nconvex.model import MLP
+from nconvex.parts import NONLINEAR
 from nconvex.string import String
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HIDDEN = (256,)
 BATCH = 100
@@ -54,7 +52,7 @@ def settings(
 
 
 def problem(
-    source: str = "subset",
+    source: str | digits.Digits = "subset",
     model: MLP | None = None,
     metric: str = "loss",
     batch: int = BATCH,
@@ -66,31 +64,14 @@ def problem(
     Inputs are pixels / 256, from 0 for paper to 0.996 for ink.
 
     Args:
-        source: "subset", "full" or a folder; see `digits.load`.
+        source: "subset", "full" or a folder, see `digits.load`; or what that returned.
         model: 784 inputs, 10 outputs; by default `MLP((784, 256, 10))`.
         metric: "loss" for cross-entropy, "error" for the share of wrong labels.
         batch: Images a step.
         rmsprop: Settings of the descents; by default `settings`.
         progress: Is told of downloads.
-
-    Raises:
-        NconvexError: The data cannot be read, or a value is out of its range.
     """
-    return _problem(digits.load(source, progress), model, metric, batch, rmsprop)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    return cli.main("mnist", _parser(), _prepare, argv)
-
-
-def _problem(
-    data: digits.Digits,
-    model: MLP | None,
-    metric: str,
-    batch: int,
-    rmsprop: RMSProp | None,
-) -> Classification:
+    data = source if isinstance(source, digits.Digits) else digits.load(source, progress)
     return Classification(
         MLP((data.X.shape[1], *HIDDEN, digits.CLASSES)) if model is None else model,
         np.divide(data.X, WHITE, dtype=np.float32),
@@ -101,6 +82,11 @@ def _problem(
         batch,
         metric,
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    return cli.main("mnist", _parser(), _prepare, argv)
 
 
 def _parser() -> cli.Parser:
@@ -115,7 +101,9 @@ def _parser() -> cli.Parser:
         f"{L0['loss']:g} for --metric loss, {L0['error']:g} for --metric error; e.g. --L0 0.3",
         BUDGET,
     )
-    network = parser.add_argument_group("the network and its task")
+    network = cli.network_arguments(
+        parser, HIDDEN, "default 256; e.g. the later paper's --hidden 256 256"
+    )
     network.add_argument(
         "--data",
         default="subset",
@@ -133,12 +121,10 @@ def _parser() -> cli.Parser:
         "wrong labels (default loss; e.g. --metric error --L0 0.05)",
     )
     network.add_argument(
-        "--hidden",
-        type=int,
-        nargs="+",
-        default=list(HIDDEN),
-        metavar="N",
-        help="units of each hidden layer (default 256; e.g. the later paper's --hidden 256 256)",
+        "--activation",
+        choices=NONLINEAR,
+        default="relu",
+        help="of the hidden units (default relu; e.g. --activation tanh)",
     )
     network.add_argument(
         "--batch",
@@ -165,37 +151,24 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
         raise NconvexError(
             f"--data {args.data} is neither 'subset' nor 'full' nor a folder that can be reached"
         )
-    model = MLP((digits.SIDE**2, *args.hidden, digits.CLASSES))
+    model = MLP((digits.SIDE**2, *args.hidden, digits.CLASSES), args.activation)
     data = digits.load(args.data, progress)
-    landscape = _problem(
-        data, model, args.metric, args.batch, settings(len(data.X_test), args.lr, args.budget)
-    )
+    rmsprop = settings(len(data.X_test), args.lr, args.budget)
+    landscape = problem(data, model, args.metric, args.batch, rmsprop)
 
-    def draw(string: String) -> Figure:
-        from nconvex import plots  # matplotlib takes longer to import than the search to run
-
-        return plots.summary(
-            landscape,
-            string,
-            lambda part: plots.digits(landscape, string, part),
-            args.metric,
-        )
+    def draw(plots: Any, string: String, part: Any) -> None:
+        plots.digits(landscape, string, part)
 
     shape = "-".join(map(str, model.sizes))
     return cli.Experiment(
         landscape,
-        f"MNIST: {shape} relu, {landscape.loss_name}, seed {args.seed}",
+        f"MNIST: {shape} {model.activation}, {landscape.loss_name}, seed {args.seed}",
         {
             "experiment": "mnist",
             "data": data.name,
             "metric": args.metric,
             "loss": landscape.loss_name,
             "batch": landscape.batch,
-            "sizes": list(model.sizes),
-            "activation": model.activation,
-            "output_activation": model.output_activation,
-            "biases": model.biases,
-            "initialisation": model.initialisation,
         },
         draw,
         L0[args.metric],

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nconvex import textbook
 from nconvex.definitions import (
     NconvexError,
     numbers,
@@ -34,12 +35,14 @@ from nconvex.definitions import (
     shown,
 )
 from nconvex.parts import ACTIVATIONS
-from nconvex.reductions import product
 
 INITIALISATIONS = ("default", "uniform")
 
 #: Largest θ: one vector of it takes 2 GB.
 MOST_PARAMETERS = 2**28
+
+#: Activations that start alike.
+RECTIFIERS = ("relu", "leaky-relu")
 
 #: Biases of ReLU units at the start. With zeros every kink of a 1-4-4-1 net lies at x = 0, the
 #: edge of the data: 77 % of starts could be trained to 1e-3 on QUAD, with 0.1 it was 97 %.
@@ -59,21 +62,18 @@ class MLP:
 
     The start that `initial` draws, for weights W of shape (m, n):
 
-    - ``default``, hidden ReLU: normal, variance 2/m (He) on every layer; biases 0.1 on hidden
-      units.
+    - ``default``, hidden ReLU, leaky or not: normal, variance 2/m (He) on every layer; biases 0.1
+      on hidden units.
     - ``default``, hidden tanh: normal, variance 2/(m + n) (Glorot); biases 0.
     - ``default``, hidden sigmoid: the same, times 4 on sigmoid units (its slope at 0 is 1/4).
     - ``uniform``: uniform on (-1, 1), biases 0, as in the code of the paper's authors.
 
     Attributes:
         sizes: Units of each layer, input first, e.g. (1, 4, 4, 1).
-        activation: "relu", "sigmoid" or "tanh", on hidden layers.
+        activation: "relu", "leaky-relu", "sigmoid" or "tanh", on hidden layers.
         output_activation: The same, or "identity", on the last layer.
         biases: Whether layers have biases.
         initialisation: "default" or "uniform".
-
-    Raises:
-        NconvexError: A value is not one of these.
     """
 
     sizes: tuple[int, ...]
@@ -124,11 +124,7 @@ class MLP:
         return sum((n_in + self.biases) * n_out for n_in, n_out, _ in self._shapes())
 
     def unpack(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Return each layer's weights (m, n) and biases (n,) or None, as views of θ.
-
-        Raises:
-            NconvexError: theta has not `n_parameters` elements.
-        """
+        """Return each layer's weights (m, n) and biases (n,) or None, as views of θ."""
         if not isinstance(theta, np.ndarray) or theta.shape != (self.n_parameters,):
             raise NconvexError(
                 f"theta must be an array of shape ({self.n_parameters},), not {shown(theta)}"
@@ -149,9 +145,9 @@ class MLP:
         ):
             if self.initialisation == "uniform":
                 W[:] = rng.uniform(-1.0, 1.0, W.shape)
-            elif self.activation == "relu":
+            elif self.activation in RECTIFIERS:
                 W[:] = rng.normal(0.0, math.sqrt(2.0 / n_in), W.shape)
-                if b is not None and activation == "relu":
+                if b is not None and activation in RECTIFIERS:
                     b[:] = RELU_BIAS
             else:
                 gain = SIGMOID_GAIN if activation == "sigmoid" else 1.0
@@ -159,28 +155,16 @@ class MLP:
         return theta
 
     def predict(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
-        """Compute the network's outputs (N, n_k) for the inputs X (N, n₀).
-
-        Raises:
-            NconvexError: theta or X has the wrong shape.
-        """
+        """Compute the network's outputs (N, n_k) for the inputs X (N, n₀)."""
         return self.activations(theta, X)[-1]
 
     def activations(self, theta: np.ndarray, X: np.ndarray) -> list[np.ndarray]:
-        """Compute every layer's activations (N, n), first the inputs X (N, n₀), last the outputs.
-
-        Raises:
-            NconvexError: theta or X has the wrong shape.
-        """
+        """Compute every layer's activations (N, n), from the inputs X (N, n₀) to the outputs."""
         theta = require_theta("theta", theta, self.n_parameters)
         a = numbers("X", X)
         if a.ndim != 2 or a.shape[1] != self.sizes[0]:
             raise NconvexError(f"X has shape {a.shape}; it must be (N, {self.sizes[0]})")
-        layers = [a]
-        for (W, b), (_, _, activation) in zip(self.unpack(theta), self._shapes(), strict=True):
-            a = product(layers[-1], W)
-            layers.append(_activate(a if b is None else a + b, activation))
-        return layers
+        return textbook.forward(self, theta, a)
 
     def _shapes(self) -> list[tuple[int, int, str]]:
         last = len(self.sizes) - 2
@@ -188,11 +172,3 @@ class MLP:
             (n_in, n_out, self.output_activation if layer == last else self.activation)
             for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False))
         ]
-
-
-def _activate(z: np.ndarray, activation: str) -> np.ndarray:
-    if activation == "relu":
-        return np.maximum(z, 0.0)
-    if activation == "sigmoid":
-        return 0.5 * (1.0 + np.tanh(0.5 * z))  # 1/(1 + exp(-z)) without overflow
-    return np.tanh(z) if activation == "tanh" else z

@@ -9,14 +9,14 @@ from typing import TypeVar
 import numpy as np
 
 from nconvex import certify, redundancy
-from nconvex.definitions import Descent, Peak, RMSProp, require_theta
-from nconvex.landscape import settings
+from nconvex.definitions import Peak, RMSProp, require_ends, require_theta
+from nconvex.landscape import Differentiable, Trainable, settings
 from nconvex.model import MLP
 
 _Same = TypeVar("_Same", bound="NetworkLandscape")
 
 
-class NetworkLandscape(ABC):
+class NetworkLandscape(Trainable, Differentiable, ABC):
     """A network, data and settings of its descents, without what computes anything.
 
     Attributes:
@@ -35,22 +35,6 @@ class NetworkLandscape(ABC):
     X_test: np.ndarray
     y_test: np.ndarray
 
-    @abstractmethod
-    def loss(self, theta: np.ndarray) -> float:
-        """What is compared with L₀, on the test set, for θ (P,)."""
-
-    @abstractmethod
-    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the descents' gradient, (P,), or an unbiased estimate drawn with `rng`."""
-
-    @abstractmethod
-    def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
-        """Run RMSProp until the loss is at most `target`."""
-
-    @abstractmethod
-    def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """Equation (2) on the test set, at each t (T,)."""
-
     @property
     @abstractmethod
     def proof_data(self) -> certify.ProofData:
@@ -63,13 +47,8 @@ class NetworkLandscape(ABC):
         return None
 
     def segment(self, theta1: np.ndarray, theta2: np.ndarray) -> certify.Segment:
-        """Begin the proof of how high γ(θ₁, θ₂) rises on the test set.
-
-        Raises:
-            NconvexError: An end is of another size or not finite.
-        """
-        theta1 = require_theta("theta1", theta1, self.model.n_parameters)
-        theta2 = require_theta("theta2", theta2, self.model.n_parameters)
+        """Begin the proof of how high γ(θ₁, θ₂) rises on the test set."""
+        theta1, theta2 = require_ends(theta1, theta2, self.model.n_parameters)
         first = self._first_layers(theta1, theta2)
         return certify.Segment(self.proof_data, theta1, theta2, first)
 
@@ -77,18 +56,11 @@ class NetworkLandscape(ABC):
         """Prove that γ stays below L₀ on the test set, or else bracket its maximum.
 
         See `certify.maximum`.
-
-        Raises:
-            NconvexError: An end is of another size or not finite.
         """
         return certify.maximum(self.segment(theta1, theta2), L0)
 
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
-        """Bracket max γ on the test set, with proof, to a relative gap.
-
-        Raises:
-            NconvexError: An end is of another size or not finite, or gap is not positive.
-        """
+        """Bracket max γ on the test set, with proof, to a relative gap."""
         return certify.maximum(self.segment(theta1, theta2), gap=gap)
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
@@ -101,9 +73,6 @@ class NetworkLandscape(ABC):
         See `redundancy.revive`; "not needed" is judged on the test set, whose loss must not
         change, and kinks are placed on the training set. A network without a hidden layer, which
         has no such units, stays as it is.
-
-        Raises:
-            NconvexError: theta is of another size or not finite.
         """
         theta = require_theta("theta", theta, self.model.n_parameters)
         if len(self.model.sizes) < 3:

@@ -37,7 +37,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
 import numba
 import numpy as np
@@ -58,6 +58,7 @@ from nconvex.definitions import (
     TrainingStatus,
     child,
     require_alpha,
+    require_choice,
     require_integer,
     require_positive,
 )
@@ -65,7 +66,7 @@ from nconvex.dss import INSERTIONS, MAX_DEPTH
 from nconvex.files import write_whole
 from nconvex.model import MLP
 from nconvex.network import NetworkLandscape
-from nconvex.parts import LOSSES
+from nconvex.parts import LOSSES, NONLINEAR
 from nconvex.problem import Problem
 from nconvex.reductions import norm
 from nconvex.samplers import SAMPLERS
@@ -74,7 +75,7 @@ from nconvex.string import String
 from nconvex.train import train
 
 TASKS = (*POLYNOMIALS, "mnist")
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "authors")
+ACTIVATIONS = (*NONLINEAR, "authors")
 
 #: How a pair may end: every status of a search but for an interrupted one, which is no result, and
 #: every one of a training that failed.
@@ -96,34 +97,15 @@ LONGEST_SHAPE = 64
 
 #: Of a record: names and NumPy types. What is not known of a pair is not a number.
 FIELDS = (
-    ("setting", "i8"),
-    ("pair", "i8"),
-    ("task", "U16"),
-    ("activation", "U8"),
-    ("loss", "U8"),
-    ("hidden", f"U{LONGEST_SHAPE}"),
-    ("L0", "f8"),
-    ("alpha", "f8"),
-    ("depth", "i8"),
-    ("accept", "f8"),
-    ("sampler", "U16"),
-    ("outcome", f"U{max(map(len, OUTCOMES))}"),
-    ("connected", "?"),
-    ("certified", "?"),
-    ("beads", "f8"),
-    ("normalized_length", "f8"),
-    ("path_length", "f8"),
-    ("max_error_lower", "f8"),
-    ("max_error", "f8"),
-    ("line_max_error", "f8"),
-    ("loss_1", "f8"),
-    ("loss_2", "f8"),
-    ("starts", "i8"),
-    ("training_steps", "i8"),
-    ("search_steps", "f8"),
-    ("segments_above", "f8"),
+    ("setting", "i8"), ("pair", "i8"), ("task", "U16"), ("activation", "U10"), ("loss", "U8"),
+    ("hidden", f"U{LONGEST_SHAPE}"), ("L0", "f8"), ("alpha", "f8"), ("depth", "i8"),
+    ("accept", "f8"), ("sampler", "U16"), ("outcome", f"U{max(map(len, OUTCOMES))}"),
+    ("connected", "?"), ("certified", "?"), ("beads", "f8"), ("normalized_length", "f8"),
+    ("path_length", "f8"), ("max_error_lower", "f8"), ("max_error", "f8"),
+    ("line_max_error", "f8"), ("loss_1", "f8"), ("loss_2", "f8"), ("starts", "i8"),
+    ("training_steps", "i8"), ("search_steps", "f8"), ("segments_above", "f8"),
     ("steepest", "f8"),
-)
+)  # fmt: skip
 
 #: Of the aggregates: one row a setting.
 AGGREGATES = (
@@ -157,7 +139,7 @@ class Setting:
 
     Attributes:
         task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
-        activation: "relu", "sigmoid", "tanh", or "authors" for `MLP.of_the_authors`.
+        activation: One of `parts.NONLINEAR`, or "authors" for `MLP.of_the_authors`.
         loss: As for `Problem`; "loss" or "error" for MNIST, see `Classification`.
         hidden: Units of each hidden layer.
         L0: The threshold.
@@ -170,9 +152,6 @@ class Setting:
         samples: Points of the polynomials' training set, and of their test set.
         rmsprop: Settings of the ends' descents.
         bead_rmsprop: Settings of the beads' descents; those of the ends by default.
-
-    Raises:
-        NconvexError: A value is out of its range.
     """
 
     task: str = "quadratic"
@@ -194,13 +173,12 @@ class Setting:
         losses = METRICS if self.task == "mnist" else tuple(LOSSES)
         for name, choices in (
             ("task", TASKS),
-            ("activation", ("relu",) if self.task == "mnist" else ACTIVATIONS),
+            ("activation", NONLINEAR if self.task == "mnist" else ACTIVATIONS),
             ("loss", losses),
             ("insert", INSERTIONS),
             ("sampler", tuple(SAMPLERS)),
         ):
-            if (value := getattr(self, name)) not in choices:
-                raise NconvexError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
+            require_choice(name, getattr(self, name), choices)
         if not self.hidden:
             raise NconvexError("hidden must name one layer at least, e.g. (4, 4)")
         for units in self.hidden:
@@ -208,23 +186,16 @@ class Setting:
         object.__setattr__(self, "hidden", tuple(map(int, self.hidden)))
         require_positive("L0", self.L0)
         require_alpha(self.alpha)
-        require_integer("depth", self.depth, 0)
-        if self.depth > MAX_DEPTH:
-            raise NconvexError(f"depth must be at most {MAX_DEPTH}, not {self.depth}")
+        require_integer("depth", self.depth, 0, MAX_DEPTH)
         require_positive("accept", self.accept)
         if self.accept < 1.0:
             raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
         require_integer("samples", self.samples, 1)
         if len(shape := _described(self)["hidden"]) > LONGEST_SHAPE:
             raise NconvexError(f"hidden {shape:.20}... has too many layers for a record's column")
-        for name, kind in (
-            ("L0", float),
-            ("alpha", float),
-            ("accept", float),
-            ("depth", int),
-            ("samples", int),
-        ):
-            object.__setattr__(self, name, kind(getattr(self, name)))  # NumPy's are no JSON
+        for kind, names in ((float, ("L0", "alpha", "accept")), (int, ("depth", "samples"))):
+            for name in names:
+                object.__setattr__(self, name, kind(getattr(self, name)))  # NumPy's are no JSON
 
     @property
     def residual(self) -> float:
@@ -243,7 +214,7 @@ class Setting:
         """Make the landscape, with the ends' descents or the beads'."""
         rmsprop = self.bead_rmsprop if for_beads and self.bead_rmsprop else self.rmsprop
         if self.task == "mnist":
-            return _mnist(self.hidden, self.loss, rmsprop)
+            return _mnist(self.hidden, self.activation, self.loss, rmsprop)
         sizes = (1, *self.hidden, 1)
         authors = self.activation == "authors"
         model = MLP.of_the_authors(sizes) if authors else MLP(sizes, self.activation)
@@ -257,9 +228,6 @@ def grid(settings: Setting | None = None, **values: Any) -> tuple[Setting, ...]:
         settings: Gives what is not named.
         values: By attribute of `Setting`: one value, or several in a list or tuple. Hidden layers
             are tuples, so several of them are a list of tuples.
-
-    Raises:
-        NconvexError: A name is unknown or a value out of its range.
     """
     base = Setting() if settings is None else settings
     known = {attribute.name for attribute in fields(Setting)}
@@ -335,19 +303,11 @@ class Survey:
         return np.array(rows, dtype=list(AGGREGATES))
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the records, one line a pair; numbers that are not known are empty.
-
-        Raises:
-            NconvexError: The file cannot be written.
-        """
+        """Write the records, one line a pair; numbers that are not known are empty."""
         _write_csv(path, self.records)
 
     def aggregates_to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the aggregates, one line a setting, after what varies between them.
-
-        Raises:
-            NconvexError: The file cannot be written.
-        """
+        """Write the aggregates, one line a setting, after what varies between them."""
         _write_csv(path, self.aggregates(), [self._label(k) for k in range(len(self.settings))])
 
     def table(self) -> str:
@@ -457,14 +417,10 @@ def survey(
                     if progress is not None:
                         progress(done, total, np.array(record, dtype=list(FIELDS)))
         except work.WorkersLost as error:
-            raise NconvexError(
-                f"{error}; "
-                + (
-                    "nothing keeps what was finished: name a store"
-                    if store is None
-                    else f"what was finished is in {store}: resume it"
-                )
-            ) from error
+            advice = f"what was finished is in {store}: resume it"
+            if store is None:
+                advice = "nothing keeps what was finished: name a store"
+            raise NconvexError(f"{error}; {advice}") from error
         records = kept.records() if isinstance(kept, _Memory) else _read(kept).records
         # Another process may have let the store grow.
         return Survey(settings, pairs, seed, records[records["pair"] < pairs])
@@ -575,11 +531,7 @@ def versions() -> dict[str, str]:
 
 
 def configured(kept: Store) -> tuple[tuple[Setting, ...], int, tuple[int, ...], bool]:
-    """Return settings, pairs, seed and whether strings are kept, of a store.
-
-    Raises:
-        NconvexError: The store's configuration is damaged.
-    """
+    """Return settings, pairs, seed and whether strings are kept, of a store."""
     found = kept.configuration
     try:
         settings = tuple(_from_json(values) for values in found["settings"])
@@ -622,11 +574,7 @@ def _continue(kept: Store, pairs: int) -> None:
 
 
 def _read(kept: Store) -> Survey:
-    """Return the survey in a store, whose records are believed only as far as one could make them.
-
-    Raises:
-        NconvexError: The store is damaged.
-    """
+    """Return the survey in a store; records are believed only as far as one could make them."""
     records = kept.records()
     settings, pairs, seed, _ = configured(kept)  # after the records: it may grow meanwhile
     names = records.dtype.names or ()
@@ -646,9 +594,8 @@ def _contradictions(record: dict[str, Any], setting: Setting) -> list[str]:
     searched = not record["outcome"].startswith("end_")
     low = record["max_error"] <= setting.accept * setting.L0
     counts = {name: record[name] for name in ("starts", "training_steps")}
-    for name in ("beads", "search_steps", "segments_above"):
-        if searched:
-            counts[name] = record[name]
+    if searched:
+        counts |= {name: record[name] for name in ("beads", "search_steps", "segments_above")}
     holds = {
         **{name: record[name] == described[name] for name, _ in FIELDS[2:11]},
         "outcome": record["outcome"] in OUTCOMES,
@@ -788,11 +735,12 @@ _failed: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {
 
 
 @lru_cache(maxsize=4)
-def _mnist(hidden: tuple[int, ...], metric: str, rmsprop: RMSProp) -> NetworkLandscape:
+def _mnist(
+    hidden: tuple[int, ...], activation: str, metric: str, rmsprop: RMSProp
+) -> NetworkLandscape:
     """One landscape serves all pairs: the data are the same."""
-    return mnist.problem(
-        "subset", MLP((digits.SIDE**2, *hidden, digits.CLASSES)), metric, rmsprop=rmsprop
-    )
+    model = MLP((digits.SIDE**2, *hidden, digits.CLASSES), activation)
+    return mnist.problem("subset", model, metric, rmsprop=rmsprop)
 
 
 def _one_shape(name: str, value: Sequence[Any]) -> bool:
@@ -838,11 +786,7 @@ def _write_csv(
     for label, row in zip(labels, rows.tolist(), strict=True):
         writer.writerow([*map(_short, label.values()), *map(_short, row)])
     document = text.getvalue().encode()
-
-    def write(file: BinaryIO) -> None:
-        file.write(document)
-
-    write_whole(path, write)
+    write_whole(path, lambda file: file.write(document))
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Parts that several kernel files share: codes, the exponential, losses, RMSProp's step, sums.
+"""Parts that several kernel files share: codes, activations, losses, RMSProp's step, sums.
 
 A row is a one-dimensional contiguous array. All parts are inlined; see `jit`.
 """
@@ -9,8 +9,20 @@ import numpy as np
 
 from nconvex.jit import careful_part, part
 
-IDENTITY, RELU, SIGMOID, TANH = range(4)
-ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
+IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU = range(5)
+ACTIVATIONS = {
+    "identity": IDENTITY,
+    "relu": RELU,
+    "leaky-relu": LEAKY_RELU,
+    "sigmoid": SIGMOID,
+    "tanh": TANH,
+}
+
+#: Those that commands offer for hidden layers.
+NONLINEAR = tuple(name for name in ACTIVATIONS if name != "identity")
+
+#: Slope of leaky ReLU below zero.
+LEAKY_SLOPE = 0.01
 
 MSE, MAE, HUBER, LOG_COSH, CROSS_ENTROPY, ERROR = range(6)
 LOSSES = {"mse": MSE, "mae": MAE, "huber": HUBER, "log-cosh": LOG_COSH}
@@ -54,6 +66,52 @@ def exponential(x):
     p = p * r + 1.0
     p = p * r + 1.0
     return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
+
+
+@part
+def activate(y, activation):
+    """y = s(y). Written so that NaN stays NaN: `max(z, 0)` may swallow it."""
+    if activation == RELU:
+        for n in range(y.size):
+            z = y[n]
+            y[n] = 0.0 if z < 0.0 else z
+    elif activation == LEAKY_RELU:
+        for n in range(y.size):
+            z = y[n]
+            y[n] = LEAKY_SLOPE * z if z < 0.0 else z
+    elif activation == SIGMOID:
+        for n in range(y.size):
+            z = y[n]
+            e = exponential(-abs(z))
+            y[n] = (e if z < 0.0 else 1.0) / (1.0 + e)
+    elif activation == TANH:
+        for n in range(y.size):
+            z = y[n]
+            e = exponential(-2.0 * abs(z))
+            size = (1.0 - e) / (1.0 + e)
+            y[n] = -size if z < 0.0 else size
+
+
+@part
+def activate_backward(d, a, activation):
+    """d = d s'(z), where a = s(z): relu' = [a > 0], sigmoid' = a (1 - a), tanh' = 1 - a².
+
+    Leaky ReLU's is 1 where a > 0, else `LEAKY_SLOPE`.
+    """
+    if activation == RELU:
+        for n in range(d.size):
+            v = d[n]
+            d[n] = 0.0 if a[n] <= 0.0 else v
+    elif activation == LEAKY_RELU:
+        for n in range(d.size):
+            v = d[n]
+            d[n] = LEAKY_SLOPE * v if a[n] <= 0.0 else v
+    elif activation == SIGMOID:
+        for n in range(d.size):
+            d[n] *= a[n] * (1.0 - a[n])
+    elif activation == TANH:
+        for n in range(d.size):
+            d[n] *= 1.0 - a[n] * a[n]
 
 
 @part

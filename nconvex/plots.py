@@ -2,7 +2,8 @@
 
 Nothing here trains or searches.
 
-Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved. Colours are
+Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved, or draws on
+the `figure` that it is given. `landscape` gives γ, `measure` says what its values are. Colours are
 Okabe and Ito's, which the colour-blind tell apart; line styles differ too, for print.
 """
 
@@ -63,11 +64,7 @@ def summary(
 ) -> Figure:
     """Draw three figures side by side: losses, the string in space, and what the models do.
 
-    Args:
-        landscape: Gives γ.
-        string: What to draw.
-        draw_models: Draws the third, e.g. `predictions` or `digits`.
-        measure: What the landscape's values are.
+    The third is drawn by `draw_models`, e.g. `predictions` or `digits`.
     """
     figure = Figure(figsize=(15, 4.8), layout="constrained")
     parts: Any = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
@@ -87,12 +84,6 @@ def loss_along(
     """Draw γ on the straight line between the ends, and along the string, against L₀.
 
     The horizontal axis is the fraction of each path's own length; every bead is marked.
-
-    Args:
-        landscape: Gives γ.
-        string: What to draw.
-        figure: Where to draw; a new figure by default.
-        measure: What the landscape's values are.
     """
     figure = _figure(figure)
     axes = figure.subplots()
@@ -125,8 +116,7 @@ def loss_along(
         fontsize=10,
     )
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return _open(figure)
 
 
 def string_in_space(
@@ -138,12 +128,6 @@ def string_in_space(
     """Draw the string on its beads' first three principal components, coloured by log loss.
 
     Its shadows are on the walls. Directions of no spread stay flat: two beads span a line only.
-
-    Args:
-        landscape: Gives the loss that colours the path.
-        string: What to draw.
-        figure: Where to draw; a new figure by default.
-        measure: What the landscape's values are.
     """
     figure = _figure(figure)
     with rc_context({"grid.color": "#e6e6e6"}):  # faint, so that the shadows stand out
@@ -198,12 +182,7 @@ def predictions(
     """Draw both ends' predictions and a middle model's against the polynomial.
 
     The middle model is the bead nearest to half way, or without beads the point half way.
-
-    Args:
-        problem: Its model must map one input to one output.
-        string: What to draw.
-        polynomial: The function regressed.
-        figure: Where to draw; a new figure by default.
+    Its network must map one input to one output.
     """
     figure = _figure(figure)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
@@ -228,10 +207,8 @@ def predictions(
     below.set(xlabel="x", ylabel="error")
     above.set_title("what the networks compute")
     above.legend(frameon=False)
-    for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
     figure.align_ylabels([above, below])
-    return figure
+    return _open(figure)
 
 
 def digits(
@@ -244,12 +221,7 @@ def digits(
 
     Those images are chosen whose label is taken for more and for less likely along the path, most
     of all, each of another label.
-
-    Args:
-        problem: Its inputs must be square images.
-        string: What to draw.
-        figure: Where to draw; a new figure by default.
-        images: How many.
+    Its inputs must be square.
     """
     figure = _figure(figure)
     chosen = _doubtful(problem, string, images)
@@ -273,10 +245,9 @@ def digits(
         curves.set(xlim=(0.0, 1.0), ylim=(-0.03, 1.03), yticks=(0.0, 1.0))
         curves.tick_params(labelbottom=row == images - 1, labelsize=8)
         curves.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        curves.spines[["top", "right"]].set_visible(False)
     axes[0, 1].set_title("how likely the networks find each label", fontsize=11)
     axes[-1, 1].set_xlabel("fraction of the path's length")
-    return figure
+    return _open(figure)
 
 
 def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
@@ -286,10 +257,7 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
     accuracy that L₀ stands for where losses are compared; one curve for each combination of what
     else varies. Failures are drawn as open symbols beside the connected share. Where both α and
     beads vary, a fifth figure compares the beads with the number that theory says suffices.
-
-    Args:
-        survey: What to draw, finished or not.
-        published: Points of the published figure, drawn beside ours.
+    Points of the published figure are drawn beside ours.
     """
     x, xlabel, curves = _curves(survey)
     rows = survey.aggregates()
@@ -362,9 +330,7 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
             axis.set_xticks([], minor=True)
     if predicted:
         _prediction(survey, axes[4])
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    return _open(figure)
 
 
 def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) -> Figure:
@@ -372,10 +338,7 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
 
     A leaf ends at its model's loss; branches meet at the lowest loss at which their models are
     known to be connected: an upper bound, since paths may have been missed.
-
-    Args:
-        connectivity: What to draw.
-        levels: Thresholds to mark.
+    Of thresholds, `levels` are marked.
     """
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     tree, count = figure.subplots(1, 2)
@@ -409,9 +372,7 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
         title=f"{len(connectivity.losses)} models, {connectivity.searches} searches",
     )  # fmt: skip
     count.yaxis.get_major_locator().set_params(integer=True)
-    for axis in (tree, count):
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    return _open(figure)
 
 
 def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
@@ -524,6 +485,14 @@ def _probabilities(problem: Classification, theta: np.ndarray, images: np.ndarra
     logits = problem.model.predict(theta, problem.X_test[images])
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def _open(figure: Any) -> Any:
+    """Leave out the frame's upper and right sides, but for pictures."""
+    for axes in figure.axes:
+        if not axes.images:
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def _figure(figure: Figure | SubFigure | None) -> Any:

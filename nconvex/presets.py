@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from nconvex.definitions import NconvexError, RMSProp
+from nconvex.definitions import RMSProp, require_choice
 from nconvex.mnist import settings as mnist_settings
 from nconvex.pairs import Setting, Survey, grid
 from nconvex.parts import HUBER_DELTA
@@ -110,13 +110,8 @@ class Preset:
 
 
 def preset(name: str) -> Preset:
-    """Return a preset by its name.
-
-    Raises:
-        NconvexError: There is none of that name.
-    """
-    if name not in PRESETS:
-        raise NconvexError(f"preset {name!r} is unknown; choose from {', '.join(PRESETS)}")
+    """Return a preset by its name."""
+    require_choice("preset", name, PRESETS)
     return PRESETS[name]
 
 

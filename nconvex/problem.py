@@ -14,6 +14,7 @@ from nconvex.definitions import (
     RMSProp,
     numbers,
     require_choice,
+    require_ends,
     require_finite,
     require_kind,
     require_number,
@@ -50,10 +51,6 @@ class Problem(NetworkLandscape):
         rmsprop: Settings of the descents.
         engine: What computes: "textbook" (plain NumPy), "samples", "regions"; by default the
             fastest that can. See `engines`.
-
-    Raises:
-        NconvexError: Data have other shapes or are not finite, the loss or the engine is unknown,
-            or the engine cannot run the network.
     """
 
     def __init__(
@@ -91,11 +88,7 @@ class Problem(NetworkLandscape):
         return self.loss_and_gradient(theta)[1]
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
-        """Run full-batch RMSProp until L(X_test, θ) ≤ target; see `RMSProp`. `rng` is not needed.
-
-        Raises:
-            NconvexError: theta is of another size or not finite.
-        """
+        """Run full-batch RMSProp until L(X_test, θ) ≤ target; `rng` is not needed."""
         require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
         theta, steps = self.engine.descend(theta, target * (1.0 - ROUNDING), self.rmsprop)
@@ -105,8 +98,7 @@ class Problem(NetworkLandscape):
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
-        theta1 = require_theta("theta1", theta1, self._n_parameters)
-        theta2 = require_theta("theta2", theta2, self._n_parameters)
+        theta1, theta2 = require_ends(theta1, theta2, self._n_parameters)
         t = require_t(t)
         parts = [t[start : start + POINTS] for start in range(0, t.size, POINTS)]
         return np.concatenate(

@@ -11,19 +11,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from nconvex import cli
 from nconvex.data import POLYNOMIALS, polynomial
 from nconvex.definitions import NconvexError, RMSProp, Seed, child
 from nconvex.engines import ENGINES
 from nconvex.model import MLP
-from nconvex.parts import LOSSES
+from nconvex.parts import LOSSES, NONLINEAR
 from nconvex.problem import Problem
 from nconvex.string import String
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HIDDEN = (4, 4)
 SAMPLES = 1000
@@ -49,9 +46,6 @@ def problem(
         samples: Points in each of the training and the test set.
         rmsprop: Settings of the descents.
         engine: "textbook" for plain NumPy; see `Problem`.
-
-    Raises:
-        NconvexError: A value is out of its range.
     """
     model = MLP((1, *HIDDEN, 1)) if model is None else model
     return Problem(model, loss, *polynomial(task, samples, child(seed, 0)), rmsprop, engine)
@@ -75,7 +69,9 @@ def _parser() -> cli.Parser:
         f"{L0:g}; e.g. --L0 {0.3 * L0:g}",
         RMSProp.budget,
     )
-    network = parser.add_argument_group("the network and its task")
+    network = cli.network_arguments(
+        parser, HIDDEN, "default 4 4, the paper's 1-4-4-1; e.g. --hidden 16"
+    )
     network.add_argument(
         "--task",
         choices=tuple(POLYNOMIALS),
@@ -83,16 +79,8 @@ def _parser() -> cli.Parser:
         help="the polynomial to regress on [0, 1] (default quadratic; e.g. --task cubic)",
     )
     network.add_argument(
-        "--hidden",
-        type=int,
-        nargs="+",
-        default=list(HIDDEN),
-        metavar="N",
-        help="units of each hidden layer (default 4 4, the paper's 1-4-4-1; e.g. --hidden 16)",
-    )
-    network.add_argument(
         "--activation",
-        choices=("relu", "sigmoid", "tanh"),
+        choices=NONLINEAR,
         help="of the hidden units (default relu; e.g. --activation tanh)",
     )
     network.add_argument(
@@ -132,24 +120,11 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
     model = (
         MLP.of_the_authors(sizes) if args.authors_network else MLP(sizes, args.activation or "relu")
     )
-    landscape = problem(
-        args.seed,
-        args.task,
-        model,
-        args.loss,
-        args.samples,
-        RMSProp(budget=args.budget),
-        args.engine,
-    )
+    rmsprop = RMSProp(budget=args.budget)
+    landscape = problem(args.seed, args.task, model, args.loss, args.samples, rmsprop, args.engine)
 
-    def draw(string: String) -> Figure:
-        from nconvex import plots  # matplotlib takes longer to import than the search to run
-
-        return plots.summary(
-            landscape,
-            string,
-            lambda part: plots.predictions(landscape, string, POLYNOMIALS[args.task], part),
-        )
+    def draw(plots: Any, string: String, part: Any) -> None:
+        plots.predictions(landscape, string, POLYNOMIALS[args.task], part)
 
     shape = "-".join(map(str, sizes))
     network = "the authors' network" if args.authors_network else model.activation
@@ -161,11 +136,6 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.E
             "task": args.task,
             "samples": args.samples,
             "loss": args.loss,
-            "sizes": list(model.sizes),
-            "activation": model.activation,
-            "output_activation": model.output_activation,
-            "biases": model.biases,
-            "initialisation": model.initialisation,
         },
         draw,
         L0,

@@ -23,13 +23,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nconvex.curve import interpolate
 from nconvex.definitions import (
     ConnectionStatus,
+    Descent,
     DescentStatus,
     Insertion,
     Interrupted,
@@ -86,32 +86,22 @@ def connect_reviving(
 
     On a landscape that cannot revive it is the draft's algorithm, given up at the first failure.
 
+    Arguments and errors are those of `connect`, but for these:
+
     Args:
         landscape: The loss surface; `Problem` and `Classification` can revive.
-        theta1: (P,) one end, with loss ≤ L₀.
-        theta2: (P,) the other.
-        L0: The threshold.
-        alpha: As for `connect`.
-        depth: As for `connect`.
-        seed: As for `connect`.
-        progress: As for `connect`.
-        insert: As for `connect`.
         rmsprop: Settings of the descents in place of the landscape's own; see `SHORT`.
         rounds: How often both ends are revived before the search gives up.
 
     Returns:
         The string. If it is not connected, it is that of the first attempt, straight from θ₁ to θ₂.
         The trace has every descent of every attempt, each with its move.
-
-    Raises:
-        NconvexError: An argument is out of its range or an end has the wrong shape.
-        EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
-        Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     require_integer("rounds", rounds, 0)
     require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(budget=1000)")
-    graph = _Graph(landscape, theta1, theta2, L0, alpha, depth, seed, progress, insert)
+    attempt = _Attempt(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
+    graph = _Graph(attempt, theta1, theta2)
     try:
         if isinstance(landscape, Reviving):
             graph.begin_round(landscape, rmsprop)
@@ -133,22 +123,19 @@ def _longer(settings: RMSProp, times: int) -> RMSProp:
     return replace(settings, learning_rate=rate, budget=settings.budget * times)
 
 
+@dataclass
 class _Attempt(Search):
     """The draft's search with revived beads, given up at its first failure."""
 
     untried = ConnectionStatus.NOT_TRIED
 
     #: The landscape with longer descents, for beads that are not stuck.
-    further: Landscape
+    further: Landscape | None = None
 
-    def train_bead(
-        self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
-    ) -> np.ndarray | None:
-        """Step 3, and once more from the bead, revived if it has redundant units."""
-        rng = generator(child(self.seed, *("LR".index(half) for half in place)))
-        start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
-        descent = self.landscape.descend(start, self.alpha * self.L0, rng)
-        self.record(place, peak.t_star, peak.lower, descent)
+    def try_again(
+        self, descent: Descent, place: str, peak: Peak, rng: np.random.Generator
+    ) -> Descent:
+        """Step 3 once more from the bead, revived if it has redundant units."""
         if descent.status is DescentStatus.BUDGET_SPENT and isinstance(self.landscape, Reviving):
             _, revived = self.landscape.revive(descent.theta, rng)
             before = descent.loss
@@ -156,9 +143,11 @@ class _Attempt(Search):
                 descent = self.landscape.descend(revived, self.alpha * self.L0, rng)
                 self.record(place, peak.t_star, before, descent, Move.REVIVE)
             else:
-                descent = self.further.descend(descent.theta, self.alpha * self.L0, rng)
+                descent = (self.further or self.landscape).descend(
+                    descent.theta, self.alpha * self.L0, rng
+                )
                 self.record(place, peak.t_star, before, descent)
-        return descent.theta if descent.status is DescentStatus.REACHED else None
+        return descent
 
     def halves(self, left: np.ndarray, bead: np.ndarray, right: np.ndarray, place: str) -> bool:
         """Step 5, but for the second half where the first has failed."""
@@ -168,23 +157,8 @@ class _Attempt(Search):
 class _Graph:
     """Nodes are models below L₀, edges are strings between them; 0 and 1 are the ends."""
 
-    def __init__(
-        self,
-        landscape: Landscape,
-        theta1: np.ndarray,
-        theta2: np.ndarray,
-        L0: float,
-        alpha: float,
-        depth: int,
-        seed: tuple[int, ...],
-        progress: Callable[[Insertion], None] | None,
-        insert: str,
-    ):
-        self._settings = (float(L0), float(alpha), int(depth))
-        self._landscape = self._further = landscape
-        self._seed = seed
-        self._progress = progress
-        self._insert = insert
+    def __init__(self, attempt: _Attempt, theta1: np.ndarray, theta2: np.ndarray):
+        self._like = attempt  # what attempts are made like
         self._nodes = [theta1, theta2]
         self._component = [0, 1]
         self._edges: dict[tuple[int, int], String] = {}
@@ -200,9 +174,12 @@ class _Graph:
 
     def begin_round(self, landscape: Reviving, rmsprop: RMSProp) -> None:
         """Go on with other descents; the ends themselves may then be tried again."""
-        self._landscape = landscape.with_descents(rmsprop)
         further = replace(rmsprop, budget=FURTHER * rmsprop.budget)
-        self._further = landscape.with_descents(further)
+        self._like = replace(
+            self._like,
+            landscape=landscape.with_descents(rmsprop),
+            further=landscape.with_descents(further),
+        )
         self._tried.discard((0, 1))
 
     def try_pairs(self) -> None:
@@ -215,23 +192,19 @@ class _Graph:
 
     def revive_ends(self, landscape: Reviving, round_: int) -> None:
         """Add a revived copy of each end, joined to it where both segments and the descent are."""
-        L0 = self._settings[0]
+        surface, L0 = self._like.landscape, self._like.L0
         for end in (0, 1):
-            rng = generator(child(self._seed, 1, round_, end))
+            rng = generator(child(self._like.seed, 1, round_, end))
             folded, revived = landscape.revive(self._nodes[end], rng)
-            before = self._landscape.loss(revived)
-            descent = self._landscape.descend(revived, REVIVED * L0, rng)
-            self._record(
-                Insertion(
-                    "", 0, 1.0, before, descent.loss, descent.steps, descent.status, Move.REVIVE
-                )
-            )
+            before = surface.loss(revived)
+            descent = surface.descend(revived, REVIVED * L0, rng)
+            self._record(Insertion.of(descent, before, Move.REVIVE, t_star=1.0))
             if not descent.loss <= L0:
                 continue
             self._nodes.append(descent.theta)
             copy = len(self._nodes) - 1
             self._component.append(copy)
-            if not self._landscape.loss(folded) <= L0:  # a unit was folded that is needed
+            if not surface.loss(folded) <= L0:  # a unit was folded that is needed
                 continue
             stations = [self._nodes[end], folded, revived, descent.theta]
             legs = []
@@ -248,7 +221,7 @@ class _Graph:
         if self.connected:
             string = joined(self._route())
         if string is None:  # interrupted before the first attempt
-            string = string_through(self._landscape, self._nodes[:2], self._settings[0])
+            string = string_through(self._like.landscape, self._nodes[:2], self._like.L0)
         statuses = tuple(
             ConnectionStatus.INTERRUPTED
             if interrupted and status is not ConnectionStatus.CONNECTED
@@ -259,19 +232,13 @@ class _Graph:
             string,
             segment_status=statuses,
             trace=tuple(self._trace),
-            seed=self._seed,
+            seed=self._like.seed,
             sampler="revive",
         )
 
     def _attempt(self, left: np.ndarray, right: np.ndarray) -> String:
-        search = _Attempt(
-            self._landscape,
-            *self._settings,
-            child(self._seed, 0, self._attempts),
-            self._record,
-            self._insert,
-        )
-        search.further = self._further
+        seed = child(self._like.seed, 0, self._attempts)
+        search = replace(self._like, seed=seed, progress=self._record)
         try:
             search.explore(left, right, "")
         finally:
@@ -284,8 +251,8 @@ class _Graph:
     def _record(self, insertion: Insertion) -> None:
         insertion = replace(insertion, attempt=self._attempts)
         self._trace.append(insertion)
-        if self._progress is not None:
-            self._progress(insertion)
+        if self._like.progress is not None:
+            self._like.progress(insertion)
 
     def _closest_untried(self) -> tuple[int, int] | None:
         sides = {self._component[0], self._component[1]}

@@ -104,13 +104,6 @@ def align(
 ) -> String:
     """Go straight from θ₁ to P(θ₂), θ₂ with its hidden units in the order of θ₁'s.
 
-    Args:
-        landscape: A `Problem`, for units are only known of networks.
-        theta1: (P,) one end.
-        theta2: (P,) the other, before its units are put in order.
-        L0: The threshold.
-        seed: Not needed.
-
     Raises:
         NconvexError: The landscape is no `Problem`, or as for `straight_line`.
         EndpointAboveL0: An end's loss exceeds L₀.
@@ -140,7 +133,7 @@ def polychain(
         theta2: (P,) the other.
         L0: The threshold.
         budget: Gradient evaluations.
-        seed: Of the t that are drawn.
+        seed: Of the t that are drawn, and of gradients that are estimates.
         bends: Free corners.
         rmsprop: Learning rates of the first and the last step; `RATES` by default.
 
@@ -205,7 +198,6 @@ def _curve(
     points = interpolate(theta1, theta2, np.linspace(0.0, 1.0, bends + 2)[:, None])
     mean_square = np.zeros((bends, theta1.size))
     evaluations = 0
-    shrink = rmsprop.final_learning_rate / rmsprop.learning_rate
 
     def path() -> np.ndarray:
         beads = product(coefficients(corners), points)
@@ -220,9 +212,7 @@ def _curve(
         weights = coefficients(t)
         g = curve_gradient(landscape, points, weights, rng)
         evaluations += STRATA
-        rate = rmsprop.learning_rate * shrink ** (evaluations / budget)
-        mean_square = rmsprop.decay * mean_square + (1.0 - rmsprop.decay) * g * g
-        points[1:-1] -= rate * g / (np.sqrt(mean_square) + rmsprop.epsilon)
+        points[1:-1] -= _step(g, mean_square, evaluations / budget, rmsprop)
     return _finished(name, landscape, path(), L0, numbers, before, evaluations)
 
 
@@ -250,26 +240,14 @@ def nudged_elastic_band(
     seed: Seed = 0,
     rmsprop: RMSProp = RATES,
 ) -> String:
-    """Relax a nudged elastic band, inserting pivots where it is too high; see the module.
+    """Relax a nudged elastic band, inserting pivots where it is too high.
 
-    Args:
-        landscape: The loss surface; it must be `Differentiable`.
-        theta1: (P,) one end, with loss ≤ L₀.
-        theta2: (P,) the other.
-        L0: The threshold.
-        budget: Gradient evaluations, one for each pivot and step.
-        seed: Of gradients that are estimates.
-        rmsprop: Learning rates of the first and the last step; `RATES` by default.
-
-    Raises:
-        NconvexError: As for `polychain`.
-        EndpointAboveL0: An end's loss exceeds L₀.
+    See the module; arguments and errors are those of `polychain`.
     """
     landscape, theta1, theta2, numbers = _trainable(
         landscape, theta1, theta2, L0, budget, seed, rmsprop
     )
     rng = generator(numbers)
-    shrink = rmsprop.final_learning_rate / rmsprop.learning_rate
     beads = interpolate(theta1, theta2, np.linspace(0.0, 1.0, PIVOTS + 2)[:, None])
     beads[0], beads[-1] = theta1, theta2
     before = peak_between(landscape, theta1, theta2, L0)
@@ -293,9 +271,7 @@ def nudged_elastic_band(
             gradients = np.array([landscape.gradient(theta, rng) for theta in beads[1:-1]])
             g = _nudged(gradients, beads)
             evaluations += len(g)
-            rate = rmsprop.learning_rate * shrink ** (evaluations / budget)
-            mean_square = rmsprop.decay * mean_square + (1.0 - rmsprop.decay) * g * g
-            beads[1:-1] -= rate * g / (np.sqrt(mean_square) + rmsprop.epsilon)
+            beads[1:-1] -= _step(g, mean_square, evaluations / budget, rmsprop)
             if step % JUDGED == 0 and _low(landscape, beads, L0):
                 break
     return _finished("elastic band", landscape, beads, L0, numbers, before, evaluations)
@@ -315,6 +291,14 @@ def _nudged(gradients: np.ndarray, beads: np.ndarray) -> np.ndarray:
     uneven = (lengths[1:] - lengths[:-1]) / np.maximum(lengths[1:] + lengths[:-1], 1e-300)
     strength = SPRING * norm(gradients) * uneven
     return np.asarray(gradients - along * tangents - strength[:, None] * tangents)
+
+
+def _step(g: np.ndarray, mean_square: np.ndarray, spent: float, rmsprop: RMSProp) -> np.ndarray:
+    """RMSProp's step when a part of the budget is spent; brings the mean square up to date."""
+    rate = rmsprop.learning_rate
+    rate *= (rmsprop.final_learning_rate / rmsprop.learning_rate) ** spent
+    mean_square[:] = rmsprop.decay * mean_square + (1.0 - rmsprop.decay) * g * g
+    return np.asarray(rate * g / (np.sqrt(mean_square) + rmsprop.epsilon))
 
 
 def _accepted(

@@ -41,7 +41,8 @@ An activation
     Its slopes lie in [0, 1], so that an inherited ε remains ε, and H does not grow. An error δ of
     m, w or m + w moves a(t) by at most δ r S.
     *ReLU*: |z| / (r S), at most 1, errs by 5 u; m, w and m + w by 8 u; with the products less than
-    28 u (V + H) in all.
+    28 u (V + H) in all. *Leaky ReLU*: (1 - l) and its product with w, l + 2 w and what is formed
+    of them add 5 u to each of m, w, m + w; l z errs by u V: another 16 u (V + H).
     *Tanh, sigmoid*: values err by 8 u. Differences of two of them, whose arguments err by at most
     2 u (V + H), are divided by the reach r S and multiplied by it: 17 u + 4 u (V + H) for each of
     m, w, m + w, and 4 u H for their own roundings; less than 96 u + 28 u (V + H) in all. A reach
@@ -61,18 +62,27 @@ Cross-entropy
     before the logarithm, 16 u (classes + 16); the mean over the samples, 2 γ_n (log classes + 4 R).
 
 Everything above is summed up in float64 itself, with a relative error far below 1e-6: the result
-is multiplied by 1.01, and ν is added. What is not a number counts as infinite.
+is multiplied by 1.01, and ν is added.
 """
 
 import math
 
 from nconvex.jit import careful_kernel as kernel
-from nconvex.parts import CROSS_ENTROPY, HUBER, HUBER_DELTA, IDENTITY, MSE, RELU
+from nconvex.parts import (
+    CROSS_ENTROPY,
+    HUBER,
+    HUBER_DELTA,
+    IDENTITY,
+    LEAKY_RELU,
+    MSE,
+    SIGMOID,
+    TANH,
+)
 
 U = 2.0**-53
 NU = 2.0**-960
 
-#: Beyond this, sums of products might overflow.
+#: Beyond this, sums of products, or differences of two weights, might overflow.
 HUGE = 1e300
 
 
@@ -102,20 +112,26 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             e = NU
             if biases >= 0:
                 P = max(abs(theta1[biases + j]), abs(theta2[biases + j]))
+            largest = P
             for i in range(n_in):
                 w = weights + i * n_out + j
                 W = max(abs(theta1[w]), abs(theta2[w]))
+                largest = max(largest, W)
                 V, H = work[below, 0, i], work[below, 1, i]
                 P += W * V
                 Q += W * H
                 e += W * work[below, 2, i] + NU * (1.0 + V + H)
-            e = e + 2.0 * gamma_n * (P + Q) if P + Q < HUGE else math.inf
+            e += 2.0 * gamma_n * (P + Q)
+            if not (P + Q < HUGE and largest < HUGE and e < HUGE):
+                return math.inf, math.inf  # before anything becomes NaN
             V = 1.01 * P + NU
             H = 1.01 * (P + Q) + NU
             if activation != IDENTITY:
                 e += 28.0 * U * (V + H) + NU * (1.0 + V + H)
                 H = 1.01 * H + NU
-            if activation != IDENTITY and activation != RELU:
+            if activation == LEAKY_RELU:
+                e += 16.0 * U * (V + H)
+            if activation in (SIGMOID, TANH):
                 e += 96.0 * U
                 V = 1.01
             work[above, 0, j] = V
@@ -134,8 +150,7 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
         margin = 3.0 * e + 32.0 * U * R
         own = 16.0 * U * (outputs + 16.0) + 2.0 * gamma_n * (math.log(outputs) + 4.0 * R)
         result = 1.01 * (margin + own) + NU if samples * R < HUGE else math.inf
-        margin = 1.01 * margin + NU if result < math.inf else math.inf
-        return (result if result == result else math.inf), margin
+        return result, (1.01 * margin + NU if result < math.inf else math.inf)
     n = 128.0 + samples * outputs
     gamma_n = n * U / (1.0 - n * U)
     result = 0.0
@@ -151,4 +166,4 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
         else:
             result += e + 4.0 * gamma_n * R + 32.0 * U * (1.0 + R)
     result = 1.01 * result + NU if samples * whole < HUGE else math.inf
-    return (result if result == result else math.inf), 0.0
+    return result, 0.0

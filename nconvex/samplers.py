@@ -22,10 +22,6 @@ SAMPLERS: dict[str, Callable[..., String]] = {
 
 
 def sampler(name: str) -> Callable[..., String]:
-    """Return a sampler by its name.
-
-    Raises:
-        NconvexError: There is none of that name.
-    """
+    """Return a sampler by its name."""
     require_choice("sampler", name, SAMPLERS)
     return SAMPLERS[name]

@@ -85,10 +85,6 @@ def det_sign(model: MLP, theta: np.ndarray, X: np.ndarray) -> int:
         model: A network of ReLU units, h of them in the last hidden layer.
         theta: (P,) its parameters.
         X: (N, n₀) data, N = h without biases and N = h + 1 with biases.
-
-    Raises:
-        NconvexError: The units are not ReLU, there is no hidden layer, theta or X has another
-            shape or is not finite.
     """
     require_kind("model", model, MLP, "MLP((2, 3, 2))")
     theta = require_theta("theta", theta, model.n_parameters)
@@ -134,9 +130,6 @@ def lower_bound(
         theta2: (P,) the other.
         narrower: The infimum L* of the loss at one unit fewer, or any number below it; see
             `narrower_infimum`.
-
-    Raises:
-        NconvexError: `det_sign` refuses, or narrower is negative or not finite.
     """
     require_kind("problem", problem, Problem, "nc.quad.problem()")
     require_not_negative("narrower, which narrower_infimum computes,", narrower)

@@ -17,25 +17,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nconvex import textbook
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     Descent,
-    DescentStatus,
     Insertion,
-    Interrupted,
     NconvexError,
-    Peak,
     RMSProp,
     Seed,
-    child,
-    generator,
     require_kind,
     require_not_negative,
 )
 from nconvex.dss import Search, accepted
 from nconvex.landscape import Differentiable, Landscape, descent_status
 from nconvex.reductions import dot, norm
-from nconvex.string import String, bracketed
+from nconvex.string import String
 
 #: ζ and κ, in units of L₀. On 1-4-4-1 networks stronger springs make paths shorter and keep more
 #: beads from getting below L₀: with ζ = 1 half as many pairs connect at 1e-4, with 10 hardly any.
@@ -62,25 +58,14 @@ def connect_with_springs(
 ) -> String:
     """Search for a path below L₀ as `connect` does, with beads held by springs.
 
+    Arguments and errors are those of `connect`, but for these:
+
     Args:
         landscape: The loss surface; it must be `Differentiable`.
-        theta1: (P,) one end, with loss ≤ L₀.
-        theta2: (P,) the other.
-        L0: The threshold.
-        alpha: As for `connect`.
-        depth: As for `connect`.
-        seed: As for `connect`.
-        progress: As for `connect`.
         insert: As for `connect`, but the paper's midpoint by default.
         zeta: Strength of the springs, in units of L0.
         kappa: Strength of the hyperplane, in units of L0.
         rmsprop: Settings of the descents, in place of the landscape's own.
-
-    Raises:
-        NconvexError: An argument is out of its range, an end has the wrong shape, or the landscape
-            has no gradients.
-        EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
-        Interrupted: Ctrl-C; the exception's `string` holds what was found.
     """
     require_not_negative("zeta", zeta)
     require_not_negative("kappa", kappa)
@@ -90,11 +75,7 @@ def connect_with_springs(
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
     search = _Springs(landscape, L0, alpha, depth, seed, progress, insert)
     search.held_by(zeta * L0, kappa * L0, rmsprop)
-    try:
-        search.explore(theta1, theta2, "")
-        return bracketed(landscape, search.string(theta1, theta2))
-    except KeyboardInterrupt:
-        raise Interrupted(search.string(theta1, theta2)) from None
+    return search.run(theta1, theta2)
 
 
 class _Springs(Search):
@@ -106,52 +87,33 @@ class _Springs(Search):
         """Set the strengths, in units of the loss, and the descents."""
         self._zeta, self._kappa, self._settings = zeta, kappa, settings
 
-    def train_bead(
-        self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
-    ) -> np.ndarray | None:
-        """Step 3 on R."""
-        rng = generator(child(self.seed, *("LR".index(half) for half in place)))
-        start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
-        descent = self._descend(start, left, right, rng)
-        self.record(place, peak.t_star, peak.lower, descent)
-        return descent.theta if descent.status is DescentStatus.REACHED else None
-
     @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
-    def _descend(
-        self, theta: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
+    def descend(
+        self, start: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
     ) -> Descent:
-        landscape, settings, target = self.landscape, self._settings, self.alpha * self.L0
+        """Step 3 on R."""
+        landscape, target = self.landscape, self.alpha * self.L0
         assert isinstance(landscape, Differentiable)
-        chord = right - left
-        length = max(float(norm(chord)), np.finfo(float).tiny)
-        middle = interpolate(left, right, 0.5)
-        mean_square = np.zeros_like(theta)
-        loss, step = landscape.loss(theta), 0
-        while loss > target and np.isfinite(loss) and step < settings.budget:
-            g = landscape.gradient(theta, rng)
-            g = g + self._pull(theta, left, right, chord, middle, length)
-            rate = settings.learning_rate * settings.shrink**step
-            mean_square = settings.decay * mean_square + (1.0 - settings.decay) * g * g
-            theta = theta - rate * g / (np.sqrt(mean_square) + settings.epsilon)
-            step += 1
-            if step % settings.check_every == 0 or step == settings.budget:
-                loss = landscape.loss(theta) if np.isfinite(theta).all() else np.inf
+        theta, loss, step = textbook.descend(
+            start,
+            lambda theta: (
+                landscape.gradient(theta, rng) + pull(theta, left, right, self._zeta, self._kappa)
+            ),
+            landscape.loss,
+            target,
+            self._settings,
+        )
         return Descent(theta, loss, step, descent_status(loss, target))
 
-    def _pull(
-        self,
-        theta: np.ndarray,
-        left: np.ndarray,
-        right: np.ndarray,
-        chord: np.ndarray,
-        middle: np.ndarray,
-        length: float,
-    ) -> np.ndarray:
-        """The gradient of the springs and of the hyperplane's term; 0 where it has none."""
-        pull = (self._kappa / length**2) * np.sign(dot(chord, theta - middle)) * chord
-        for end in (left, right):
-            away = theta - end
-            distance = float(norm(away))
-            if distance > 0.0:
-                pull = pull + (self._zeta / (length * distance)) * away
-        return np.asarray(pull)
+
+def pull(
+    theta: np.ndarray, left: np.ndarray, right: np.ndarray, zeta: float, kappa: float
+) -> np.ndarray:
+    """The gradient of the springs and of the hyperplane's term; 0 where it has none."""
+    chord, middle = right - left, interpolate(left, right, 0.5)
+    length = max(float(norm(chord)), np.finfo(float).tiny)
+    result = (kappa / length**2) * np.sign(dot(chord, theta - middle)) * chord
+    for away in (theta - left, theta - right):
+        if (distance := float(norm(away))) > 0.0:
+            result = result + (zeta / (length * distance)) * away
+    return np.asarray(result)

@@ -68,10 +68,6 @@ class Store:
 
     Attributes:
         versions: What made it.
-
-    Raises:
-        NconvexError: The file is damaged, of another format, of another survey, cannot be
-            written, or does not exist.
     """
 
     def __init__(
@@ -104,19 +100,11 @@ class Store:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What the file holds; another process may let it grow.
-
-        Raises:
-            NconvexError: The file is damaged.
-        """
+        """What the file holds; another process may let it grow."""
         return self._about("configuration")
 
     def grow(self, size: int) -> None:
-        """Raise the number of pairs in the configuration, unless it is as high already.
-
-        Raises:
-            NconvexError: The file cannot be written.
-        """
+        """Raise the number of pairs in the configuration, unless it is as high already."""
 
         def write() -> None:
             with self._connection:
@@ -163,11 +151,7 @@ class Store:
         return self._run(lambda: self._connection.execute(query, key).fetchone()) is not None
 
     def records(self) -> np.ndarray:
-        """Return what is finished, as a structured array in the order of setting and pair.
-
-        Raises:
-            NconvexError: The file is damaged.
-        """
+        """Return what is finished, as a structured array in the order of setting and pair."""
         query = "SELECT * FROM pairs ORDER BY setting, pair"
         rows = self._run(lambda: self._connection.execute(query).fetchall())
         if self._unchanging and self._journal():
@@ -185,11 +169,7 @@ class Store:
         )
 
     def beads(self, setting: int, pair: int) -> np.ndarray | None:
-        """Return a pair's string, (n, P), if it was kept.
-
-        Raises:
-            NconvexError: The file is damaged.
-        """
+        """Return a pair's string, (n, P), if it was kept."""
         query = "SELECT beads, digest FROM strings WHERE setting = ? AND pair = ?"
         row = self._run(lambda: self._connection.execute(query, (setting, pair)).fetchone())
         if row is None:

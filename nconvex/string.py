@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -45,6 +45,10 @@ FIELDS = {
     "trace_gamma_before": "f1", "trace_loss_after": "f1", "trace_steps": "i1",
     "trace_status": "U1", "trace_move": "U1", "trace_attempt": "i1",
 }  # fmt: skip
+
+#: Those that hold an attribute of a string, and what `trace_...` holds of each insertion.
+STORED = tuple(name for name in FIELDS if name[:6] not in ("format", "trace_"))
+TRACED = tuple(name.removeprefix("trace_") for name in FIELDS if name.startswith("trace_"))
 
 #: What rounding may have done to losses that two ways of summing gave, relative.
 ROUNDING = 1e-6
@@ -171,22 +175,17 @@ class String:
 
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""
+        names = ("beads", "losses", "segment_lower", "segment_upper")
+        turned: dict[str, Any] = {name: getattr(self, name)[::-1].copy() for name in names}
         return replace(
             self,
-            beads=self.beads[::-1].copy(),
-            losses=self.losses[::-1].copy(),
-            segment_lower=self.segment_lower[::-1].copy(),
-            segment_upper=self.segment_upper[::-1].copy(),
+            **turned,
             segment_t_star=1.0 - self.segment_t_star[::-1],
             segment_status=self.segment_status[::-1],
         )
 
     def at(self, s: float) -> np.ndarray:
-        """Return θ (P,) at the fraction s of the path's length: at(0) = θ₁, at(1) = θ₂.
-
-        Raises:
-            NconvexError: s lies outside [0, 1].
-        """
+        """Return θ (P,) at the fraction s of the path's length: at(0) = θ₁, at(1) = θ₂."""
         if not is_number(s) or not 0.0 <= s <= 1.0:
             raise NconvexError(f"s must lie in [0, 1], not {shown(s)}: a fraction of the path")
         if s == 1.0:
@@ -229,29 +228,17 @@ class String:
         Raises:
             NconvexError: The file cannot be written, or a name in a description is taken.
         """
-        arrays = {
-            "format": np.array(FORMAT),
-            "beads": self.beads,
-            "losses": self.losses,
-            "segment_lower": self.segment_lower,
-            "segment_upper": self.segment_upper,
-            "certified": np.array(self.certified),
-            "segment_t_star": self.segment_t_star,
-            "segment_status": _text([status.name for status in self.segment_status]),
-            "L0": np.array(self.L0),
-            "alpha": np.array(self.alpha),
-            "depth": np.array(self.depth),
-            "seed": np.array(self.seed, dtype=np.int64),
-            "trace_place": _text([insertion.place for insertion in self.trace]),
-            "trace_t_star": np.array([insertion.t_star for insertion in self.trace]),
-            "trace_gamma_before": np.array([insertion.gamma_before for insertion in self.trace]),
-            "trace_loss_after": np.array([insertion.loss_after for insertion in self.trace]),
-            "trace_steps": np.array([insertion.steps for insertion in self.trace], dtype=np.int64),
-            "trace_status": _text([insertion.status.name for insertion in self.trace]),
-            "trace_move": _text([insertion.move.name for insertion in self.trace]),
-            "trace_attempt": np.array([insertion.attempt for insertion in self.trace], np.int64),
-            "sampler": np.array(self.sampler),
-        }
+        arrays = {"format": np.array(FORMAT)}
+        for name in STORED:
+            arrays[name] = np.asarray(getattr(self, name))
+        arrays["segment_status"] = _text([status.name for status in self.segment_status])
+        for name in TRACED:
+            values = [getattr(insertion, name) for insertion in self.trace]
+            if FIELDS[f"trace_{name}"] == "U1":
+                arrays[f"trace_{name}"] = _text([getattr(value, "name", value) for value in values])
+            else:
+                kind = np.int64 if FIELDS[f"trace_{name}"] == "i1" else np.float64
+                arrays[f"trace_{name}"] = np.array(values, dtype=kind)
         for description in [thing.describe() for thing in described] or (self.description,):
             if taken := sorted(arrays.keys() & description.keys()):
                 raise NconvexError(f"a description must not use the string's {', '.join(taken)}")
@@ -309,39 +296,16 @@ def _read(arrays: Mapping[str, np.ndarray]) -> String:
             array.dtype.kind in "if" and array.itemsize != 8
         ):
             raise ValueError(f"{name} holds {array.dtype} of shape {array.shape}")
-    trace = zip(
-        *(arrays[f"trace_{name}"].tolist() for name in ("place", "t_star", "gamma_before")),
-        *(arrays[f"trace_{name}"].tolist() for name in ("loss_after", "steps", "status")),
-        *(arrays[f"trace_{name}"].tolist() for name in ("move", "attempt")),
-        strict=True,
-    )
+    values: dict[str, Any] = {name: arrays[name] for name in STORED}
+    for name in ("L0", "alpha", "depth", "sampler"):
+        values[name] = arrays[name].item()
+    values["segment_status"] = tuple(ConnectionStatus[name] for name in arrays["segment_status"])
+    values["seed"] = tuple(arrays["seed"].tolist())
+    values["certified"] = False
+    trace = zip(*(arrays[f"trace_{name}"].tolist() for name in TRACED), strict=True)
     string = String(
-        beads=arrays["beads"],
-        losses=arrays["losses"],
-        segment_lower=arrays["segment_lower"],
-        segment_upper=arrays["segment_upper"],
-        segment_t_star=arrays["segment_t_star"],
-        segment_status=tuple(ConnectionStatus[name] for name in arrays["segment_status"].tolist()),
-        trace=tuple(
-            Insertion(
-                place,
-                len(place),
-                t,
-                before,
-                after,
-                steps,
-                DescentStatus[status],
-                Move[move],
-                number,
-            )
-            for place, t, before, after, steps, status, move, number in trace
-        ),
-        L0=arrays["L0"].item(),
-        alpha=arrays["alpha"].item(),
-        depth=arrays["depth"].item(),
-        seed=tuple(arrays["seed"].tolist()),
-        certified=False,
-        sampler=arrays["sampler"].item(),
+        **values,
+        trace=tuple(_insertion(dict(zip(TRACED, row, strict=True))) for row in trace),
         claimed=True,
         description={name: array for name, array in arrays.items() if name not in FIELDS},
     )
@@ -376,6 +340,12 @@ def _read(arrays: Mapping[str, np.ndarray]) -> String:
     return string
 
 
+def _insertion(values: dict[str, Any]) -> Insertion:
+    """One recursion of a trace, from its numbers and names."""
+    status, move = DescentStatus[values.pop("status")], Move[values.pop("move")]
+    return Insertion(depth=len(values["place"]), status=status, move=move, **values)
+
+
 def peak_between(landscape: Landscape, left: np.ndarray, right: np.ndarray, L0: float) -> Peak:
     """Find the maximum of γ between two models, with proof where the landscape has one (step 2)."""
     if certifies(landscape):
@@ -403,10 +373,6 @@ def string_through(
         trace: What is to be recorded of how they were found.
         sampler: What found them.
         seed: The seed it used.
-
-    Raises:
-        NconvexError: There are fewer than two models, one is not finite or of another size than
-            the first, or L0 is not positive.
     """
     require_positive("L0", L0)
     require_landscape(landscape)
@@ -417,21 +383,28 @@ def string_through(
         for peak in peaks
     ]
     string = String(
-        beads=beads,
-        losses=np.array([landscape.loss(theta) for theta in beads]),
-        segment_lower=np.array([peak.lower for peak in peaks]),
-        segment_upper=np.array([peak.upper for peak in peaks]),
-        segment_t_star=np.array([peak.t_star for peak in peaks]),
+        **judgements(landscape, beads, peaks),
         segment_status=tuple(statuses),
         trace=trace,
         L0=float(L0),
         alpha=1.0,
         depth=0,
         seed=child(seed),
-        certified=all(peak.certified for peak in peaks),
         sampler=sampler,
     )
     return bracketed(landscape, string)
+
+
+def judgements(landscape: Landscape, beads: np.ndarray, peaks: Sequence[Peak]) -> dict[str, Any]:
+    """Return what a `String` says of beads (n, P) and of the peaks of the n - 1 segments."""
+    return {
+        "beads": beads,
+        "losses": np.array([landscape.loss(theta) for theta in beads]),
+        "segment_lower": np.array([peak.lower for peak in peaks]),
+        "segment_upper": np.array([peak.upper for peak in peaks]),
+        "segment_t_star": np.array([peak.t_star for peak in peaks]),
+        "certified": all(peak.certified for peak in peaks),
+    }
 
 
 def bracketed(landscape: Landscape, string: String) -> String:
@@ -456,15 +429,17 @@ def bracketed(landscape: Landscape, string: String) -> String:
 
 def joined(strings: Sequence[String]) -> String:
     """Put strings end to end, each beginning where the one before ends; the rest is the first's."""
+    whole: dict[str, Any] = {
+        name: np.concatenate([getattr(string, name) for string in strings])
+        for name in ("segment_lower", "segment_upper", "segment_t_star")
+    }
     return replace(
         strings[0],
         beads=np.concatenate([strings[0].beads[:1], *(string.beads[1:] for string in strings)]),
         losses=np.concatenate([strings[0].losses[:1], *(string.losses[1:] for string in strings)]),
-        segment_lower=np.concatenate([string.segment_lower for string in strings]),
-        segment_upper=np.concatenate([string.segment_upper for string in strings]),
-        segment_t_star=np.concatenate([string.segment_t_star for string in strings]),
         segment_status=tuple(status for string in strings for status in string.segment_status),
         certified=all(string.certified for string in strings),
+        **whole,
     )
 
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from nconvex import cli, jit, outputs, presets
-from nconvex.data import POLYNOMIALS
 from nconvex.definitions import VERSION, NconvexError, RMSProp, child
 from nconvex.files import STDOUT, write_whole
 from nconvex.pairs import (
     ACTIVATIONS,
     OUTCOMES,
+    TASKS,
     Setting,
     Survey,
     grid,
@@ -78,16 +78,8 @@ def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int
     line = _Line(progress)
 
     def work(executor: Any) -> Survey:
-        return survey(
-            settings,
-            pairs,
-            args.seed,
-            args.store,
-            args.workers,
-            executor,
-            args.keep_strings,
-            line,
-        )
+        keep = args.keep_strings
+        return survey(settings, pairs, args.seed, args.store, args.workers, executor, keep, line)
 
     try:
         return _work_and_finish(work, args, prog)
@@ -191,8 +183,17 @@ def _parser() -> cli.Parser:
     )
     parser.add_argument("--version", action="version", version=f"nconvex {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    run = commands.add_parser("run", help="start a survey, or go on with it")
-    run.set_defaults(command=_run)
+
+    def command(name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
+        result = commands.add_parser(name, help=about)
+        result.set_defaults(command=run)
+        if name != "run":
+            result.add_argument(
+                "store", type=_store, metavar="FILE", help="the store of the survey"
+            )
+        return result
+
+    run = command("run", "start a survey, or go on with it", _run)
     _what(run)
     run.add_argument(
         "--store",
@@ -205,22 +206,13 @@ def _parser() -> cli.Parser:
         "--keep-strings", action="store_true", help="keep every path's beads in the store, too"
     )
     _work(run)
-    again = commands.add_parser("resume", help="go on with a survey")
-    again.set_defaults(command=_resume)
-    _file(again)
-    _work(again)
-    status = commands.add_parser("status", help="print how far a survey is, and its table")
-    status.set_defaults(command=_status)
-    _file(status)
-    export = commands.add_parser("export", help="write records or aggregates")
-    export.set_defaults(command=_export)
-    _file(export)
+    _work(command("resume", "go on with a survey", _resume))
+    command("status", "print how far a survey is, and its table", _status)
+    export = command("export", "write records or aggregates", _export)
     export.add_argument("--csv", type=Path, metavar="FILE", help="one line a pair")
     export.add_argument("--aggregates", type=Path, metavar="FILE", help="CSV, one line a setting")
     export.add_argument("--markdown", type=Path, metavar="FILE", help="the table that is printed")
-    plot = commands.add_parser("plot", help="draw the figure")
-    plot.set_defaults(command=_plot)
-    _file(plot)
+    plot = command("plot", "draw the figure", _plot)
     plot.add_argument(
         "--out",
         type=Path,
@@ -249,60 +241,35 @@ def _what(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="names all randomness (default 0; e.g. --seed 7)"
     )
     options = parser.add_argument_group("the grid: several values of an option are all combined")
-    options.add_argument(
-        "--task",
-        nargs="+",
-        choices=(*POLYNOMIALS, "mnist"),
-        metavar="TASK",
-        help=f"{', '.join(POLYNOMIALS)} or mnist (default quadratic; e.g. --task cubic)",
+
+    def several(name: str, metavar: str, about: str, **kind: Any) -> None:
+        options.add_argument(f"--{name}", nargs="+", metavar=metavar, help=about, **kind)
+
+    several(
+        "task",
+        "TASK",
+        f"{', '.join(TASKS[:-1])} or mnist (default quadratic; e.g. --task cubic)",
+        choices=TASKS,
     )
-    options.add_argument(
-        "--activation",
-        nargs="+",
+    several(
+        "activation",
+        "NAME",
+        f"{', '.join(ACTIVATIONS)} (default relu; e.g. --activation tanh sigmoid)",
         choices=ACTIVATIONS,
-        metavar="NAME",
-        help=f"{', '.join(ACTIVATIONS)} (default relu; e.g. --activation tanh sigmoid)",
     )
-    options.add_argument(
-        "--loss",
-        nargs="+",
-        metavar="NAME",
-        help=f"{', '.join(LOSSES)}; for mnist loss or error (default mse; e.g. --loss mae)",
-    )
-    options.add_argument(
-        "--hidden",
-        nargs="+",
-        metavar="N-N",
-        type=_layers,
-        help="units of the hidden layers (default 4-4; e.g. --hidden 4-4 8-8)",
-    )
-    options.add_argument(
-        "--L0",
-        nargs="+",
-        type=float,
-        metavar="LOSS",
-        help="thresholds (default 1e-3; e.g. --L0 1e-2 1e-3)",
-    )
-    options.add_argument(
-        "--alpha",
-        nargs="+",
-        type=float,
-        metavar="ALPHA",
-        help="beads are trained down to alpha L0 (default 0.8; e.g. --alpha 0.5 0.8)",
-    )
-    options.add_argument(
-        "--depth",
-        nargs="+",
-        type=int,
-        metavar="D",
-        help="recursions allowed (default 10; e.g. --depth 10 14)",
-    )
-    options.add_argument(
-        "--sampler",
-        nargs="+",
+    losses = f"{', '.join(LOSSES)}; for mnist loss or error (default mse; e.g. --loss mae)"
+    several("loss", "NAME", losses)
+    hidden = "units of the hidden layers (default 4-4; e.g. --hidden 4-4 8-8)"
+    several("hidden", "N-N", hidden, type=_layers)
+    several("L0", "LOSS", "thresholds (default 1e-3; e.g. --L0 1e-2 1e-3)", type=float)
+    alpha = "beads are trained down to alpha L0 (default 0.8; e.g. --alpha 0.5 0.8)"
+    several("alpha", "ALPHA", alpha, type=float)
+    several("depth", "D", "recursions allowed (default 10; e.g. --depth 10 14)", type=int)
+    several(
+        "sampler",
+        "NAME",
+        "the search (default plain; e.g. --sampler plain revive --alpha 0.9 --depth 14)",
         choices=tuple(SAMPLERS),
-        metavar="NAME",
-        help="the search (default plain; e.g. --sampler plain revive --alpha 0.9 --depth 14)",
     )
     options.add_argument(
         "--budget",
@@ -335,10 +302,6 @@ def _work(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="draw a figure (e.g. --out alpha.png)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-
-
-def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=_store, metavar="FILE", help="the store of the survey")
 
 
 def _store(text: str) -> Path:

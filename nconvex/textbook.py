@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nconvex.definitions import RMSProp
-from nconvex.model import MLP
-from nconvex.parts import HUBER_DELTA
+from nconvex.parts import HUBER_DELTA, LEAKY_SLOPE
+
+if TYPE_CHECKING:
+    from nconvex.model import MLP
 
 
 def linear(a: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -39,6 +42,7 @@ def linear_backward(
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda z: z,
     "relu": lambda z: np.maximum(z, 0.0),
+    "leaky-relu": lambda z: np.maximum(z, LEAKY_SLOPE * z),
     "sigmoid": lambda z: 0.5 * (1.0 + np.tanh(0.5 * z)),  # 1 / (1 + exp(-z)) without overflow
     "tanh": np.tanh,
 }
@@ -47,6 +51,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 ACTIVATION_SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": np.ones_like,
     "relu": lambda a: (a > 0.0).astype(np.float64),
+    "leaky-relu": lambda a: np.where(a > 0.0, 1.0, LEAKY_SLOPE),
     "sigmoid": lambda a: a * (1.0 - a),
     "tanh": lambda a: 1.0 - a**2,
 }

@@ -59,9 +59,6 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
         landscape: The one that the string was found on.
         string: A connected string.
         sweeps: How often all beads are visited at most.
-
-    Raises:
-        NconvexError: The string is not connected, or sweeps is below 1.
     """
     require_landscape(landscape)
     require_kind("string", string, String, "what connect returns")

@@ -33,9 +33,6 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         L0: The threshold.
         seed: Names the random stream.
         max_starts: Starts to draw before giving up with status UNTRAINABLE.
-
-    Raises:
-        NconvexError: L0 is not positive, or max_starts is below 1.
     """
     require_landscape(problem)
     require_threshold(problem, L0)

@@ -3,36 +3,35 @@
 THE CLAIM. The file holds weights θ₀, θ₁, …, a test set and a threshold L₀. On segment k the network
 has the weights Θ(t) = (1-t) θₖ + t θₖ₊₁, 0 ≤ t ≤ 1. Exit status 0 says: in exact real arithmetic on
 these numbers no Θ(t) on any segment has a mean loss on the test set above L₀. Nothing else in the
-file is believed. A tie is an error; the share of errors is rounded to a double, as L₀ was.
-
+file is believed. "Beads" are all θ but both ends. A sample's loss is Σ ℓ(ρ) over its outputs with ρ
+= output - target and ℓ(ρ) = ρ², |ρ|, log cosh ρ or Huber's; or its label's cross-entropy; or 1 if
+another logit is at least the label's: this share of errors is rounded to a double, as L₀ was.
 THE BOUND. Let I = {t: |t-c| ≤ r} and s = t-c. Each unit's activation, for each sample, is written
 a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
   Layer   z = Wa + b with W(t) = W + s dW, b(t) = b + s db has slope W q + dW a(c) + s dW q + db,
-          within E' = |W| E + |dW| r (|D|+E) of D' = W D + dW a(c) + db. The first layer's input is
-          constant, so its z is linear in t with the slope z(1) - z(0).
+          within E' = |W| E + |dW| r (|D|+E) of D' = W D + dW a(c) + db; the first's is z(1)-z(0).
   Unit φ  If all [φ(z+h) - φ(z)] / h, |h| ≤ reach = r (|D|+E), lie in [m-w, m+w], the new slope is
           within E' = w |D| + (m+w) E of D' = m D. ReLU is convex, so quotients rise with h: from
-          clip(z/reach) at h = -reach to clip(1 + z/reach) at h = reach, clip to [0, 1]; both rise
-          with z. For sigmoid and tanh the range of the derivative serves, which falls with |z|.
+          clip(z/reach) to clip(1 + z/reach), clip to [0, 1]; both rise with z. Leaky ReLU, l z for
+          z < 0: l + (1-l) times that. Sigmoid, tanh: the range of φ' serves, which falls with |z|.
   Loss    ℓ of a residual ρ is even, convex and rises with |ρ|, and |ρ(t)| ≤ |ρ + sD| + |s|E. So
           mean ℓ(|ρ + sD| + |s|E) bounds the mean loss. It is convex in s: its values at s = ±r, two
           sums, bound the loss on all of I. Cross-entropy is log Σ exp dⱼ, dⱼ = logitⱼ - the label's
           logit, from a last layer of differences of weights; dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-
           sum-exp is convex, too. A sample is surely right on I if dⱼ + r|Dⱼ| + rEⱼ < 0, j ≠ label.
-
 ROUNDING. Each computed a(c) has a radius e: the true one is within e. What is assumed: IEEE 754
 doubles, to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
 matrix products sum products (not Strassen's) in any order, by any number of threads, fused or not:
 n products err by γₙ Σ|products| at most, γₙ = nU/(1-nU) (Higham, Accuracy and Stability, ch. 3);
 NumPy's exp, log, log1p and tanh err by 8 ulp at most, that is 16U relative. Let two ends of W be
 known to a relative U (they are exact, or differences to the label's) and H = |W|+|dW| as computed.
-Then dW by subtraction and W = Wₐ + c dW err by 4U H + 2⁻¹⁰⁷³ at most. With n inputs, b one of them,
+Then dW by subtraction and W = Wₐ + c dW err by 4U H + 2⁻¹⁰⁷³ at most. With n inputs, and 1 for b,
       e' = H (e + g(|a|+e)),   E' = |W| (E + g|D| + g(|a|+e)) + |dW| ((r+g)(|D|+E) + e + g(|a|+e))
 cover all errors, where g = (2n+20) U > γ₂ₙ₊₂ + 16U. Units: z ranges over z ± e; e' is e, as |φ'| ≤
 1, plus the error of φ; slack in w of 16U, 64U with tanh, covers the quotients, m, w and mD. Radii,
-sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2²⁰: a factor FAT = 1 + 2⁻³⁰
-covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii, which
-covers all underflow (g TINY > 2⁻¹⁰⁷³). Radii contain g|z|: overflow makes them infinite, which like
+sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2¹⁸: a factor FAT = 1 + 2⁻³⁰
+covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii: more
+than any underflow, as g TINY > 2⁻¹⁰⁷³. Radii contain g|z|: overflow makes them infinite, which like
 NaN proves nothing. Means of T terms get 2(T+64)U relative and TINY, logarithms more.
 THE SEARCH. Halve the interval whose bound is highest until no bound is above L₀. c and r are
 multiples of 2⁻⁴², so c ± r are exact. A value at c less its rounding above L₀ is a counterexample.
@@ -56,14 +55,15 @@ import numpy as np
 SAYS = """{file}: {verdict}: "on these {samples} test samples no weights of the {network} network
 on the path of {beads} beads have a loss ({loss}) above {L0}". By {intervals} intervals, with
 floating-point rounding included, it is highest between {lower} (segment {segment}, t = {t}) and
-{upper}. False claims: {false_claims}. Exact losses, and whether they are at most {L0}: {exact}."""
+{upper}. The file's false claims: {false_claims}."""
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+LEAKS = {"identity": 1.0, "relu": 0.0, "leaky-relu": 0.01}  # slopes below zero
 Array = np.ndarray
 State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
 U, FAT, TINY = 2.0**-53, 1.0 + 2.0**-30, 2.0**-960
 KEYS = "beads:f2 L0:f0 sizes:i1 activation:U0 output_activation:U0 biases:b0 loss:U0 X_test:f2 "
 KEYS += "y_test:f2i1 losses:f1 segment_lower:f1 segment_upper:f1"  # kinds and dimensions
-FORM = r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,4}))', 'fortran_order': (False|True), "
+FORM = r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,2}))', 'fortran_order': (False|True), "
 FORM += r"'shape': \(([\d, ]*)\), \} *\n"
 
 
@@ -84,11 +84,11 @@ def unit(x: State, name: str, r: float) -> State:
     (z, e, D, E), aD = x, abs(x[2])
     if name == "identity":
         return x
-    reach = FAT * r * (aD + E) + TINY
-    if name == "relu":
-        low = np.minimum(np.maximum((z - e) / reach, 0.0), 1.0)
-        high = np.minimum(np.maximum(1.0 + (z + e) / reach, 0.0), 1.0)
-        value, slack = np.maximum(z, 0.0), 16 * U
+    reach, leak = FAT * r * (aD + E) + TINY, LEAKS.get(name, 0.0)
+    if name in LEAKS:
+        low = leak + (1.0 - leak) * np.clip((z - e) / reach, 0.0, 1.0)
+        high = leak + (1.0 - leak) * np.clip(1.0 + (z + e) / reach, 0.0, 1.0)
+        value, slack, e = np.maximum(z, leak * z), 16 * U, FAT * e + 2 * U * leak * abs(z) + TINY
     else:  # tanh z, or sigmoid: 1/2 + 1/2 tanh(z/2)
         k, reach = 1.0 if name == "tanh" else 0.5, FAT * (reach + e)
         low = k * k * (1.0 - np.tanh(k * (abs(z) + reach)) ** 2)
@@ -157,20 +157,20 @@ class Path:
         self.units = [str(found["activation"])] * hidden + [str(found["output_activation"])]
         labelled = self.loss in ("cross-entropy", "error") and self.units[-1] == "identity"
         known = labelled or self.loss in ("mse", "mae", "huber", "log-cosh")
-        known &= {*self.units} <= {"relu", "sigmoid", "tanh", "identity"} and hidden >= labelled
-        known &= 0 < min(self.sizes) <= max(self.sizes) < 2**20
-        need(known, f"{self.loss} is not known with layers of {self.sizes}, {self.units}")
+        known &= {*self.units} <= {*LEAKS, "sigmoid", "tanh"} and hidden >= labelled
+        known &= 0 < min(self.sizes) <= max(self.sizes) < 2**18
+        need(known, f"{self.loss!r} is not known with layers of {self.sizes}, {self.units}")
         n, N, k = len(self.beads), len(self.X), self.sizes[-1]
         P = sum((inputs + self.biases) * outputs for inputs, outputs in pairwise(self.sizes))
         shapes = {"beads": (max(n, 2), P), "X_test": (max(N, 1), self.sizes[0]), "losses": (n,)}
         shapes |= {"y_test": (N,) if labelled else (N, k), "segment_lower": (n - 1,)}
         for key, shape in {**shapes, "segment_upper": (n - 1,)}.items():
             need(found[key].shape == shape, f"{key} has shape {found[key].shape}, not {shape}")
+        need(N * self.sizes[1] < 2**27, "the first layer takes more than 1 GB")
         need(not labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
         step = max(64, 2**15 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
-        groups: Any = [(j, np.flatnonzero(self.y == j)) for j in range(k)] if labelled else []
-        groups = groups or [(None, np.arange(N))]
-        self.chunks = [(j, r[i : i + step]) for j, r in groups for i in range(0, len(r), step)]
+        of: Any = {j: np.where(self.y == j)[0] for j in range(k * labelled)} or {None: np.arange(N)}
+        self.chunks = [(j, r[i : i + step]) for j, r in of.items() for i in range(0, len(r), step)]
 
     def layers(self, theta: Array) -> list[tuple[Array, Array]]:
         """Layer by layer, weights (inputs, outputs) row by row, then biases."""
@@ -188,9 +188,8 @@ class Path:
         D, H = zb - za, sum((abs(X) + TINY) @ (abs(W) + TINY) + abs(b) for (W, b), *_ in layers)
         e = FAT * (2 * len(X[0]) + 20) * U * (H + abs(za) + abs(zb) + abs(D)) + TINY
         later = [(*a, *b) for a, b in zip(*layers, strict=True)]
-        logs = (64 + 2 * outputs) * U * outputs * (self.loss in ("cross-entropy", "log-cosh"))
-        slack, rest = 2 * (N * outputs + 64) * U, logs + TINY
-        slack, rest = (0.0, 0.0) if self.loss == "error" else (slack, rest)  # counts are exact
+        rest = TINY + 66 * outputs**2 * U * (self.loss in ("cross-entropy", "log-cosh"))  # logs'
+        slack, rest = (2 * (N * outputs + 64) * U, rest) if self.loss != "error" else (0.0, 0.0)
 
         def enclose(c: float, r: float) -> list[float]:
             total = np.zeros(3)
@@ -244,23 +243,23 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
         "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0], "t": where[1],
         "lower": max(best, 0.0), "upper": float(high.max()) if high.max() < np.inf else None,
         "intervals": int(sum(counts)), "false_claims": wrong,
-        "normalized_length": sum(lengths) / across if across else None,
+        "normalized_length": sum(lengths) / across if sum(lengths) < math.inf and across else None,
     }  # fmt: skip
 
 
 def exact_loss(path: Path, point: str) -> Fraction:
     """The loss at Θ(t) on segment k, without rounding; a point is k:t."""
     k, t = int(point.split(":")[0]), Fraction(point.split(":")[-1])
-    known = {*path.units} <= {"relu", "identity"} and path.loss in ("mse", "mae", "error")
+    known = {*path.units} <= {*LEAKS} and path.loss in ("mse", "mae", "error")
     known &= 0 <= k < len(path.beads) - 1 and 0 <= t <= 1
-    need(known, f"{point} is not on the path, or not ReLU with mse, mae or error")
+    need(known, f"{point} is not on the path, or not of ReLUs with mse, mae or error")
     one, p, q = 2**1074, t.numerator, t.denominator  # all doubles are whole numbers / 2**1074
     whole = np.frompyfunc(lambda v: int(Fraction(v) * one), 1, 1)
     a, y, scale = whole(path.X.astype(float)), whole(path.y.astype(float)), one
     for left, right, name in zip(*map(path.layers, path.beads[k : k + 2]), path.units, strict=True):
         W, b = ((q - p) * whole(v) + p * whole(w) for v, w in zip(left, right, strict=True))
-        a = np.maximum(a @ W + scale * b, 0 if name == "relu" else -math.inf)
-        scale *= q * one
+        a = a @ W + scale * b
+        a, scale = np.maximum(one * a, whole(LEAKS[name]) * a), scale * q * one**2
     if path.loss == "error":
         rows = zip(a, path.y, strict=True)
         return Fraction(sum(max(np.delete(z, j)) >= z[j] for z, j in rows), len(a))
@@ -282,10 +281,11 @@ def main(argv: list[str] | None = None) -> int:
             path = Path(name)
             L0 = path.L0 if args.L0 is None else args.L0
             need(math.isfinite(L0) and args.gap > 0.0, "--L0 must be finite, --gap positive")
+            exact = {p: [float(v := exact_loss(path, p)), v <= L0] for p in args.exact}
             with np.errstate(all="ignore"):
-                found = {"file": name, **search(path, L0, args.gap)}
-            found["exact"] = {p: [float(v := exact_loss(path, p)), v <= L0] for p in args.exact}
-            print(json.dumps(found) if args.json else SAYS.format(**found).replace("\n", " "))
+                found = {"file": name, **search(path, L0, args.gap), "exact": exact}
+            says = SAYS + " Exact losses, and whether they are at most {L0}: {exact}." * bool(exact)
+            print(json.dumps(found) if args.json else says.format(**found).replace("\n", " "))
             status = max(status, int(found["verdict"] != "proven"))
         except (*UNREADABLE, MemoryError, ArithmeticError) as error:
             print(f"{name}: {error!s:.200}".replace("\n", " "), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Numba kernels of a wide classifier: sparse inputs, ReLU, softmax cross-entropy, minibatches.
+"""Numba kernels of a wide classifier: sparse inputs, softmax cross-entropy, minibatches.
 
 Handwritten digits are four fifths paper, so inputs are kept sparse: of sample n the pixels
 ``indices[starts[n] : starts[n + 1]]`` have the ``values`` there, and a first layer is a sum of the
@@ -27,7 +27,10 @@ import numpy as np
 
 from nconvex.jit import careful_kernel, careful_part, kernel, part
 from nconvex.parts import (
+    RELU,
     TILE,
+    activate,
+    activate_backward,
     add_scaled,
     exponential,
     raise_margin,
@@ -94,15 +97,18 @@ def add_row(y, x, w, at, step_out, n_out):
 
 
 @careful_part
-def add_first_products(y, z1, z2, s, x4, w, n_in, n_out):
-    """Rows y += wᵀ relu((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
+def add_first_products(y, z1, z2, s, activation, x4, w, n_in, n_out):
+    """Rows y += wᵀ a((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
+    floor = 0.0 if activation == RELU else -math.inf  # ReLU at once, which saves a pass
     for i in range(0, n_in, 4):
         units = min(4, n_in - i)
         a = z1[i * TILE : (i + units) * TILE]
         b = z2[i * TILE : (i + units) * TILE]
         for n in range(units * TILE):
             z = (1.0 - s) * a[n] + s * b[n]
-            x4[n] = 0.0 if z < 0.0 else z
+            x4[n] = 0.0 if z < floor else z
+        if activation != RELU:
+            activate(x4[: units * TILE], activation)
         if units == 4:
             add_block(y, x4, w, i * n_out, n_out, 1, n_out)
         else:
@@ -168,13 +174,6 @@ def transpose(source, target, rows, columns, stride):
 
 
 @part
-def rectify(x):
-    """x = max(x, 0); NaN stays."""
-    for n in range(x.size):
-        x[n] = np.float32(0.0) if x[n] < np.float32(0.0) else x[n]
-
-
-@part
 def sparse_first(w, first, layers, starts, indices, values, samples, rows):
     """The first layer's activations of at most TILE samples, each the sum of its pixels' rows."""
     h = layers[0, 1]
@@ -187,7 +186,7 @@ def sparse_first(w, first, layers, starts, indices, values, samples, rows):
             for k in range(z.size):
                 z[k] = w[biases + block * TILE + k]
             add_rows(z, first[block], indices, values, starts[sample], starts[sample + 1])
-            rectify(z)
+            activate(z, layers[0, 4])
 
 
 @part
@@ -207,7 +206,7 @@ def dense_first(w, first, layers, X, samples, inputs, rows):
             for k in range(min(TILE, h - block * TILE)):
                 tile[n * TILE + k] = w[biases + block * TILE + k]
         add_all_products(tile, first[block].reshape(-1), inputs, 1, n_in, n_in, samples.size)
-        rectify(tile[: samples.size * TILE])
+        activate(tile[: samples.size * TILE], layers[0, 4])
 
 
 @part
@@ -230,8 +229,7 @@ def later_layers(w, layers, width, rows, planes):
         fill(y, w[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
         weights = w[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
         add_products(y, x, weights, 1, n_in, n_in, n_out)
-        if layer < layers.shape[0] - 1:
-            rectify(y)
+        activate(y, layers[layer, 4])
     return begin
 
 
@@ -302,7 +300,7 @@ def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, 
     """Add a tile's share to the later layers' gradients; its first layer's dL/dz go to slopes.
 
     deltas[0] holds dL/dlogits on entry. With d = dL/dz: dL/dW_ik = sum_n d_kn a_in,
-    dL/db_k = sum_n d_kn, dL/da_in = sum_k W_ik d_kn, relu' = [a > 0].
+    dL/db_k = sum_n d_kn, dL/da_in = sum_k W_ik d_kn.
 
     ``slopes`` (panels, batch, units of a panel), of which the tile's samples begin at ``at``.
     """
@@ -335,8 +333,7 @@ def backward(w, layers, rows, planes, logits, width, deltas, product, gradient, 
         for n in range(below.size):
             below[n] = np.float32(0.0)
         add_products(below, d, w[weights : weights + n_in * n_out], n_in, 1, n_out, n_in)
-        for n in range(below.size):
-            below[n] = np.float32(0.0) if a[n] <= np.float32(0.0) else below[n]
+        activate_backward(below, a, layers[layer - 1, 4])
         above = 1 - above
     h = layers[0, 1]
     d = deltas[above]
@@ -708,12 +705,10 @@ def gammas(
                 fill(y, theta[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
                 w = theta[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
                 if layer == 1:
-                    add_first_products(y, z1, z2, s, x, w, n_in, n_out)
+                    add_first_products(y, z1, z2, s, layers[0, 4], x, w, n_in, n_out)
                 else:
                     add_products(y, x, w, n_out, 1, n_in, n_out)
-                if layer < layers.shape[0] - 1:
-                    for n in range(n_out * TILE):
-                        y[n] = 0.0 if y[n] < 0.0 else y[n]
+                activate(y[: n_out * TILE], layers[layer, 4])
             v = planes[(layers.shape[0] - 1) % 2]
             subtract_label(v, classes, labels[tile])
             for n in range(TILE):

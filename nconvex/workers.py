@@ -43,11 +43,7 @@ class WorkersLost(NconvexError):
 
 
 def workers_or_all(workers: int | None) -> int:
-    """Return the number of workers, which is that of the cores by default.
-
-    Raises:
-        NconvexError: It is not an integer from 1 to `MOST_WORKERS`.
-    """
+    """Return the number of workers, which is that of the cores by default."""
     if workers is None:
         return os.cpu_count() or 1
     require_integer("workers", workers, 1, MOST_WORKERS)
@@ -216,9 +212,6 @@ class Processes:
     Args:
         workers: Processes at most.
         environment: Variables that each is given, beside its parent's.
-
-    Raises:
-        NconvexError: It is not a number of workers.
     """
 
     def __init__(self, workers: int, environment: Mapping[str, str] = MappingProxyType({})):
@@ -337,7 +330,7 @@ def _signals_held_back() -> Iterator[None]:
         return
     resource_tracker.ensure_running()  # which would change the mask
     held: list[tuple[int, Any]] = []
-    handlers = {}
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if callable(handler := signal.getsignal(signum)):
@@ -348,10 +341,10 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for signum in reversed(handlers):
-            signal.signal(signum, handlers[signum])
-    for signum, frame in held[:1]:
-        handlers[signum](signum, frame)
+        for number in reversed(handlers):
+            signal.signal(number, handlers[number])
+    for first, frame in held[:1]:
+        handlers[first](first, frame)
 
 
 def _serve(pipe: connection.Connection, environment: dict[str, str]) -> None:

@@ -14,14 +14,18 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+from compiled import compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nconvex import MLP, Classification, Problem, centred, certify, parts, rounding, textbook
 
+enclose = compiled(centred.enclose)
+
 SHAPES = ((1, 4, 4, 1), (2, 3, 2), (1, 2, 3, 2, 1), (3, 5, 1), (2, 1), (1, 3, 2, 2, 2, 1))
 CLASSIFIERS = ((3, 5, 3), (4, 6, 4, 5), (2, 3, 4, 4, 2), (9, 1, 7))
-ACTIVATIONS = ("relu", "sigmoid", "tanh")
+ACTIVATIONS = parts.NONLINEAR
+RATIONAL = {"relu": Fraction(0), "leaky-relu": Fraction(parts.LEAKY_SLOPE)}  # slopes below zero
 LOSSES = ("mse", "mae", "huber", "log-cosh")
 METRICS = ("cross-entropy", "error")
 
@@ -62,19 +66,20 @@ def values(problem, theta1, theta2, points):
 def bound(problem, theta1, theta2, c, r):
     """γ(c) and the bound of γ on [c - r, c + r], rounding included."""
     segment = problem.segment(theta1, theta2)
-    value, upper = centred.enclose(c, r, *segment.network, segment.margin, *segment.workspaces())
+    value, upper = enclose(c, r, *segment.network, segment.margin, *segment.workspaces())
     samples = problem.proof_data.samples
     return value / samples - segment.sigma, upper / samples + segment.sigma
 
 
 def exact_gamma(problem, theta1, theta2, t):
-    """γ(t) of a ReLU net in rational arithmetic."""
+    """γ(t) of a net of ReLUs, leaky or not, in rational arithmetic."""
     t = Fraction(t)
     theta = [
         (1 - t) * Fraction(a) + t * Fraction(b)
         for a, b in zip(theta1.tolist(), theta2.tolist(), strict=True)
     ]
-    return evaluate(problem, theta, Fraction, lambda z: max(z, Fraction(0)))
+    leak = RATIONAL[problem.model.activation]
+    return evaluate(problem, theta, Fraction, lambda z: max(z, leak * z))
 
 
 def digits_gamma(problem, theta1, theta2, t):
@@ -87,6 +92,7 @@ def digits_gamma(problem, theta1, theta2, t):
     ]
     activation = {
         "relu": lambda z: max(z, number(0)),
+        "leaky-relu": lambda z: max(z, number(parts.LEAKY_SLOPE) * z),
         "tanh": mpmath.tanh,
         "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
     }[problem.model.activation]
@@ -130,8 +136,7 @@ def cases(draw, losses=LOSSES + METRICS, activations=ACTIVATIONS):
     """Arguments of `make`."""
     loss = draw(st.sampled_from(losses))
     shape = draw(st.sampled_from(CLASSIFIERS if loss in METRICS else SHAPES))
-    activation = "relu" if loss in METRICS else draw(st.sampled_from(activations))
-    return draw(st.integers(0, 2**32)), shape, activation, loss
+    return draw(st.integers(0, 2**32)), shape, draw(st.sampled_from(activations)), loss
 
 
 @given(cases(), st.sampled_from([0.1, 1.0, 3.0]), st.integers(1, 9))
@@ -166,14 +171,15 @@ def test_bounds_close_with_the_square_of_the_interval(activation, loss):
 @given(
     st.integers(0, 2**32),
     st.sampled_from(((1, 4, 4, 1), (2, 3, 1), (2, 3, 2, 2))),
+    st.sampled_from(sorted(RATIONAL)),
     st.sampled_from(["mse", "mae", "huber", "error"]),
     st.sampled_from([1e-9, 1e-3, 0.1, 10.0]),
     st.fractions(0, 1, max_denominator=2**30),
 )
 @settings(max_examples=80, deadline=None)
-def test_the_bracket_holds_in_exact_arithmetic(seed, shape, loss, gap, t):
+def test_the_bracket_holds_in_exact_arithmetic(seed, shape, activation, loss, gap, t):
     shape = (2, 3, 3) if loss == "error" else shape
-    problem, theta1, theta2 = make(seed, shape, "relu", loss, samples=7)
+    problem, theta1, theta2 = make(seed, shape, activation, loss, samples=7)
     segment = problem.segment(theta1, theta2)
     segment.tighten(-np.inf, gap, 60)
     peak = segment.peak
@@ -198,11 +204,11 @@ def test_the_bracket_holds_in_fifty_digits(case, place):
     assert digits_gamma(problem, theta1, theta2, peak.t_star) >= peak.lower
 
 
-@given(st.integers(0, 2**32), st.sampled_from(["mse", "mae"]))
+@given(st.integers(0, 2**32), st.sampled_from(sorted(RATIONAL)), st.sampled_from(["mse", "mae"]))
 @settings(max_examples=150, deadline=None)
-def test_the_bracket_holds_at_any_scale(seed, loss):
+def test_the_bracket_holds_at_any_scale(seed, activation, loss):
     # from numbers that underflow when multiplied to numbers that overflow
-    problem, theta1, theta2 = make(seed, (1, 2, 1), "relu", loss, samples=2)
+    problem, theta1, theta2 = make(seed, (1, 2, 1), activation, loss, samples=2)
     rng = np.random.default_rng(seed)
     scales = 10.0 ** rng.uniform(-323, 60, size=(3, theta1.size))
     X = problem.X_test * 10.0 ** rng.uniform(-323, 60)
@@ -253,6 +259,28 @@ def test_weights_that_overflow_bound_nothing(loss):
         assert scale < 1e200 or (peak.lower, peak.upper) == (-np.inf, np.inf)
 
 
+@pytest.mark.parametrize("metric", ["loss", "error"])
+def test_weights_whose_differences_overflow_prove_nothing(metric):
+    # Logits are 0 exactly, but the difference of their weights is infinite, and times 0 no number.
+    X, label = np.ones((1, 1)), np.array([0])
+    problem = Classification(MLP((1, 1, 2)), X, label, X, label, metric=metric)
+    theta = np.array([0.0, 0.0, 1.7e308, -1.7e308, 0.0, 0.0])
+    truth = math.log(2.0) if metric == "loss" else 1.0
+    assert problem.bracket(theta, theta).lower <= truth <= problem.bracket(theta, theta).upper
+    apart = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    peak = problem.bracket(apart, -1.7e308 * apart)
+    assert peak.lower <= truth <= peak.upper
+
+
+def test_a_hidden_unit_that_overflows_is_not_forgotten():
+    # It has a weight of zero, and infinity times zero is no number, which no maximum may drop.
+    X, label = np.full((1, 1), 1e30), np.array([0])
+    problem = Classification(MLP((1, 1, 2)), X, label, X, label)
+    theta = np.array([1e300, 0.0, 0.0, 0.0, 0.0, 0.0])
+    segment = problem.segment(theta, theta)
+    assert (segment.sigma, segment.margin) == (np.inf, np.inf)
+
+
 def test_a_threshold_is_decided_where_the_loss_is_zero():
     problem = single(MLP((1, 2, 1)), [0.0], [0.0])
     segment = problem.segment(np.zeros(7), np.zeros(7))
@@ -278,8 +306,6 @@ def test_without_the_rounding_term_bounds_would_fail():
 @pytest.mark.parametrize("loss", LOSSES + METRICS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_brackets_close(activation, loss):
-    if loss in METRICS and activation != "relu":
-        pytest.skip("classifiers are ReLU networks")
     for seed, shape in enumerate(CLASSIFIERS if loss in METRICS else SHAPES):
         problem, theta1, theta2 = make(seed, shape, activation, loss)
         peak = problem.bracket(theta1, theta2)
@@ -325,7 +351,7 @@ def test_the_exponential_is_as_good_as_stated():
     getcontext().prec = 40
     rng = np.random.default_rng(0)
     x = -np.concatenate([rng.random(3000), rng.uniform(0, 700, 3000), [0.0, 700.0, 1e-300]])
-    code = parts.exponential
+    code = compiled(parts.exponential)
     values = [code(v) for v in x.tolist()]
     u = Decimal(2) ** -53
     for v, value in zip(x.tolist(), values, strict=True):
@@ -407,11 +433,25 @@ def one_end(right):
 
 
 def dead_early(right):
-    def rectify(y, r):
+    def rectify(y, *rest):
         if (y[:TILE] < 0).all():
             y[:] = 0.0
             return False
-        return right(y, r)
+        return right(y, *rest)
+
+    return rectify
+
+
+def without_leak(right):
+    return lambda y, r, leak: right(y, r, 0.0 if (y[:TILE] < 0).all() else leak)
+
+
+def slopes_of_relu(right):
+    def rectify(y, r, leak):
+        value = np.maximum(y[:TILE], leak * y[:TILE])
+        left = right(y, r, 0.0)
+        y[:TILE] = value
+        return left or leak > 0.0
 
     return rectify
 
@@ -424,6 +464,8 @@ FAULTS = [
     fault("ReLU's slopes too narrow", rectify=scaled(2, 0.5)),
     fault("ReLU's slopes too small", rectify=scaled(1, 0.7)),
     fault("a unit is dropped early", rectify=dead_early),
+    fault("a leaky unit is dropped", rectify=without_leak),
+    fault("a leaky unit has ReLU's slopes", rectify=slopes_of_relu),
     fault("tanh's slopes too narrow", squash=scaled(2, 0.3)),
     fault("tanh's slopes too small", squash=scaled(1, 0.8)),
     fault("no radius from dW", mix_weights=scaled_weights(3, 0.0)),
@@ -444,7 +486,8 @@ PLANTED = [
     ("relu", "mse", (2, 2, 2, 1)), ("relu", "mae", (1, 2, 1)), ("tanh", "mse", (1, 2, 1)),
     ("sigmoid", "log-cosh", (1, 2, 1)), ("tanh", "mae", (1, 1, 1)),
     ("relu", "huber", (1, 2, 2, 1)), ("relu", "cross-entropy", (2, 3, 3)),
-    ("relu", "error", (2, 3, 3)),
+    ("relu", "error", (2, 3, 3)), ("leaky-relu", "mse", (1, 2, 1)),
+    ("leaky-relu", "cross-entropy", (2, 3, 2)), ("tanh", "cross-entropy", (2, 2, 2)),
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from nconvex.definitions import DescentStatus, RMSProp
 from nconvex.model import MLP
 from nconvex.problem import Problem
 
-HIDDEN = ("relu", "sigmoid", "tanh")
+HIDDEN = parts.NONLINEAR
 NETS = (
     MLP((2, 4, 4, 1)),
     MLP((3, 5, 2), biases=False),

@@ -11,7 +11,7 @@ import test_quad
 from matplotlib.figure import Figure
 
 import nconvex as nc
-from nconvex import digits, textbook
+from nconvex import digits, textbook, verify
 from nconvex.mnist import main
 
 ORIGINALS = os.environ.get(
@@ -163,3 +163,14 @@ def test_fashion_mnists_format_is_read_from_a_folder(tmp_path, capsys):
         (tmp_path / file.name).write_bytes(header + values.tobytes())
     result = document(capsys, "--data", str(tmp_path), "--L0", "3.0")
     assert result["settings"]["data"].startswith("IDX files other than MNIST's")
+
+
+def test_other_activations(capsys, tmp_path):
+    run = document(
+        capsys, "--activation", "tanh", "--hidden", "8", "6", "--L0", "1", "--out", str(tmp_path)
+    )
+    assert run["connected"]
+    assert run["certified"]
+    assert run["settings"]["activation"] == "tanh"
+    assert verify.main([str(tmp_path / "string.npz")]) == 0
+    assert capsys.readouterr()[0].count(": proven: ") == 1

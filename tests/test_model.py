@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nconvex import MLP, NconvexError, textbook
+from nconvex.parts import NONLINEAR
 
 
 @pytest.mark.parametrize("biases", [True, False])
@@ -18,7 +19,7 @@ def test_unpack_gives_views_in_the_documented_layout(biases):
     assert -1.0 in theta
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("activation", NONLINEAR)
 def test_predict_agrees_with_the_reference(activation):
     model = MLP((2, 5, 3, 2), activation, output_activation="sigmoid")
     rng = np.random.default_rng(0)
@@ -31,6 +32,7 @@ def test_initialisations_have_the_stated_spread():
     rng = np.random.default_rng(0)
     for activation, variance, bias in (
         ("relu", 2 / 300, 0.1),
+        ("leaky-relu", 2 / 300, 0.1),
         ("tanh", 2 / 700, 0.0),
         ("sigmoid", 16 * 2 / 700, 0.0),
     ):
@@ -78,5 +80,5 @@ def test_wrong_sizes_are_named():
         model.predict(np.zeros(model.n_parameters), np.zeros((5, 3)))
     with pytest.raises(NconvexError, match="12 parameters; this landscape has 13"):
         model.predict(np.zeros(12), np.zeros((5, 2)))
-    with pytest.raises(NconvexError, match=r"not \(13,\)"):
+    with pytest.raises(NconvexError, match=r"of shape \(13,\), not an array of shape \(12,\)"):
         model.unpack(np.zeros(12))

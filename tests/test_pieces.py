@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import compiled
 
 from nconvex import parts, pieces, textbook
 from nconvex.definitions import RMSProp
 from nconvex.engines import ByRegions
 from nconvex.model import MLP
 from nconvex.problem import Problem
+
+crossing, split, residual_sums = map(
+    compiled, (pieces.crossing, pieces.split, pieces.residual_sums)
+)
 
 NETS = (
     MLP((1, 4, 4, 1)),
@@ -114,7 +119,7 @@ def test_running_sums_lose_nothing_to_an_offset(offset):
         for k in range(2):
             slope = rng.normal()
             shift = Y[k].mean() - slope * x.mean()  # a line through the data
-            total, moment = pieces.residual_sums(sums, start, end, slope, shift, k)
+            total, moment = residual_sums(sums, start, end, slope, shift, k)
             r = (slope * x + shift - Y[k])[start:end]
             # what is rounded are the line's own numbers, as sample by sample
             allowed = 1e-13 * (1.0 + abs(offset)) * (end - start)
@@ -168,7 +173,7 @@ def test_a_crossing_is_where_the_sign_changes(spread):
         if positive[first] == positive[last]:
             continue
         crossed += 1
-        cut = pieces.crossing(slope, shift, x, first, last, ranks)
+        cut = crossing(slope, shift, x, first, last, ranks)
         expected = first + np.flatnonzero(positive[first : last + 1] != positive[first])[0]
         assert cut == expected
     assert crossed > 20 or spread == "one place"
@@ -180,7 +185,7 @@ def test_pieces_are_in_order_and_units_known_on_each():
     for _ in range(50):
         slopes, shifts = rng.normal(size=(2, 6)) * [[3.0], [1.0]]
         firsts, places, rises = np.zeros((3, 8), dtype=np.int64)
-        count = pieces.split(slopes, shifts, x, 10, 90, pieces.ranked(x), firsts, places, rises)
+        count = split(slopes, shifts, x, 10, 90, pieces.ranked(x), firsts, places, rises)
         assert firsts[0] == 10
         assert firsts[count] == 90
         assert (np.diff(firsts[: count + 1]) >= 0).all()

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nconvex import MLP, NconvexError, Problem, RMSProp
-from nconvex.parts import LOSSES
+from nconvex.parts import LOSSES, NONLINEAR
 
 losses = st.sampled_from(sorted(LOSSES))
-activations = st.sampled_from(["relu", "sigmoid", "tanh"])
+activations = st.sampled_from(NONLINEAR)
 seeds = st.integers(0, 2**32)
 
 

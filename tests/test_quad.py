@@ -92,6 +92,7 @@ def test_the_document_is_what_the_functions_give(capsys):
     [
         [],
         ["--activation", "tanh", "--loss", "log-cosh", "--task", "cubic", "--L0", "0.01"],
+        ["--activation", "leaky-relu"],
         ["--activation", "sigmoid", "--loss", "mae", "--L0", "0.03", "--hidden", "7"],
         ["--authors-network", "--loss", "huber", "--L0", "0.003"],
     ],
@@ -198,7 +199,7 @@ def test_different_seeds_give_different_data_and_networks():
         (["--budget", "0"], "budget must be an integer of at least 1, not 0"),
         (["--samples", "0"], "samples must be an integer of at least 1, not 0"),
         (["--hidden", "4", "0"], "not 0"),
-        (["--hidden", "400000", "400000", "400000"], "not enough memory"),
+        (["--hidden", "400000", "400000", "400000"], "parameters must be at most 268435456"),
         (["--activation", "elu"], "elu"),
         (["--authors-network", "--activation", "tanh"], "drop --activation"),
         (["--threshold", "1"], "unrecognized arguments"),

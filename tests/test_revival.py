@@ -120,7 +120,8 @@ def test_ctrl_c_keeps_what_was_found(after, tmp_path):
 def test_the_shortest_route_is_taken():
     flat = nc.FunctionLandscape(lambda x: 1.0, lambda x: 0 * x)
     ends = np.array([0.0, 0.0]), np.array([2.0, 0.0])
-    graph = revival._Graph(flat, *ends, 2.0, 0.9, 3, (0,), None, "peak")
+    attempt = revival._Attempt(flat, 2.0, 0.9, 3, (0,), None, "peak")
+    graph = revival._Graph(attempt, *ends)
     graph._nodes += [np.array([1.0, 5.0]), np.array([1.0, 1.0])]
     graph._component += [2, 3]
     for edge in ((0, 2), (1, 2), (1, 3), (0, 3)):

@@ -338,7 +338,7 @@ def test_a_pair_in_one_component_is_not_searched():
     found = nc.connectivity(flat, thetas, (2.0,))
     assert found.searches == 3  # of six pairs
     assert found.components(2.0) == 1
-    with pytest.raises(NconvexError, match="number of models must be an integer of at least 2"):
+    with pytest.raises(NconvexError, match="thetas must be two models at least"):
         nc.connectivity(flat, thetas[:1], (2.0,))
 
 
@@ -378,13 +378,20 @@ def test_bad_settings_are_named(values, words):
 def test_a_record_has_room_for_its_setting(tmp_path):
     shape = (4,) * 20
     setting = Setting(
-        hidden=shape, samples=np.int64(5), depth=np.int32(1), rmsprop=RMSProp(budget=1)
-    )
+        "quadratic", "leaky-relu", hidden=shape, samples=np.int64(5), depth=np.int32(1),
+        rmsprop=RMSProp(budget=1),
+    )  # fmt: skip
     record = nc.survey(setting, np.int64(1), store=tmp_path / "s").records[0]
     assert record["hidden"] == "-".join(map(str, shape))
+    assert record["activation"] == "leaky-relu"
     assert pairs.load(tmp_path / "s").settings == (setting,)
     with pytest.raises(NconvexError, match=r"hidden 4-4-.* has too many layers"):
         Setting(hidden=(4,) * 40)
+
+
+def test_classifiers_are_surveyed_with_any_activation():
+    model = Setting("mnist", "tanh", "loss", (8,)).problem(0).model
+    assert (model.sizes, model.activation) == ((784, 8, 10), "tanh")
 
 
 def test_bad_surveys_are_named():

@@ -20,6 +20,7 @@ import pytest
 import nconvex as nc
 from nconvex import verify
 from nconvex.files import read_arrays, write_arrays
+from nconvex.parts import ACTIVATIONS, NONLINEAR
 
 SOURCE = Path(verify.__file__)
 QUAD = nc.quad.problem(seed=0, samples=50)
@@ -49,6 +50,7 @@ def random_problem(rng):
     """Any activations, loss and depth; classifiers, too."""
     loss = rng.choice(["mse", "mae", "huber", "log-cosh", "cross-entropy", "error"])
     labelled = loss in ("cross-entropy", "error")
+    units = str(rng.choice(NONLINEAR))
     hidden = rng.integers(1, 9, rng.integers(labelled, 4))
     sizes = tuple(map(int, [rng.integers(1, 5), *hidden, rng.integers(1 + labelled, 4)]))
     n = int(rng.integers(1, 60))
@@ -56,9 +58,8 @@ def random_problem(rng):
     if labelled:
         labels = y.argmax(axis=1)
         metric = "error" if loss == "error" else "loss"
-        return nc.Classification(nc.MLP(sizes), X, labels, X, labels, metric=metric)
-    units = str(rng.choice(["relu", "tanh", "sigmoid"]))
-    output = str(rng.choice(["identity", "identity", "relu", "tanh", "sigmoid"]))
+        return nc.Classification(nc.MLP(sizes, units), X, labels, X, labels, metric=metric)
+    output = str(rng.choice(["identity", *ACTIVATIONS]))
     return nc.Problem(nc.MLP(sizes, units, output, bool(rng.integers(2))), str(loss), X, y, X, y)
 
 
@@ -197,6 +198,13 @@ def test_a_string_is_proven_in_a_sentence_and_as_a_document(file, capsys):
     assert not at_most_L0
 
 
+def test_an_exact_value_that_cannot_be_had_is_refused_before_the_search(file, capsys, monkeypatch):
+    monkeypatch.setattr(verify, "search", None)
+    changed(file, activation=np.array("tanh"))
+    for point in ("0:1/2", "9:0", "0:2", "x"):
+        assert run(capsys, file, "--exact", point)[:2] == (2, "")
+
+
 def test_a_string_that_is_read_is_saved_and_proven_again(file):
     string = nc.load_string(file)
     assert (string.evidence, string.certified) == ("claimed", False)
@@ -230,6 +238,16 @@ TAMPERED = {
     "without biases": lambda a: {"biases": np.array(False)},
     "text": lambda a: {"beads": np.array([["a", "b"]])},
     "half floats": lambda a: {"beads": a["beads"].astype(np.float16)},
+    "a loss that clears the screen": lambda a: {"loss": np.array("\x1b[2Jmse")},
+    "a first layer of 3 GB": lambda a: {
+        "sizes": np.array([1, 2**17, 1]),
+        "beads": np.zeros((2, 3 * 2**17 + 1)),
+        "X_test": np.zeros((3000, 1)),
+        "y_test": np.zeros((3000, 1)),
+        "losses": np.zeros(2),
+        "segment_lower": np.zeros(1),
+        "segment_upper": np.zeros(1),
+    },
     "an unknown loss": lambda a: {"loss": np.array("hinge")},
     "labels for targets": lambda a: {"loss": np.array("error")},
     "a threshold that is none": lambda a: {"L0": np.array(np.nan)},
@@ -247,6 +265,7 @@ def test_a_tampered_file_is_proven_only_if_it_is_true(file, capsys, how):
     if status == 2:
         assert out == ""
         assert err.count("\n") == 1
+        assert err.strip().isprintable()
         assert str(file) in err
         return
     now = read_arrays(file)
@@ -326,7 +345,8 @@ def test_bounds_hold_in_rational_arithmetic_at_any_scale(tmp_path):
         beads, X = wild(rng, (2, P)), wild(rng, (n, sizes[0]))
         labelled = loss == "error"
         y = rng.integers(sizes[-1], size=n) if labelled else wild(rng, (n, sizes[-1]))
-        units = {"activation": "relu", "output_activation": "identity" if labelled else "relu"}
+        unit = str(rng.choice(["relu", "leaky-relu"]))
+        units = {"activation": unit, "output_activation": "identity" if labelled else unit}
         claims = {"losses": np.zeros(2), "segment_lower": [0.0], "segment_upper": [0.0]}
         described = {"sizes": np.array(sizes), "biases": biases, "loss": loss, **units, **claims}
         np.savez(tmp_path / "s.npz", beads=beads, X_test=X, y_test=y, L0=1.0, **described)

@@ -1,5 +1,6 @@
 """The classifier's kernels against NumPy in float64, and its bounds against dense samples."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,15 +10,29 @@ import numpy as np
 import pytest
 from differences import check_gradient
 
-from nconvex import MLP, Classification, DescentStatus, NconvexError, RMSProp, textbook, wide
+from nconvex import (
+    MLP,
+    Classification,
+    DescentStatus,
+    NconvexError,
+    RMSProp,
+    run_pair,
+    textbook,
+    verify,
+    wide,
+)
+from nconvex.parts import NONLINEAR
 
 SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
 
 
-def make(seed=0, shape=(7, 5, 3), samples=40, scale=1.0, metric="loss", inked=0.5, **options):
+def make(
+    seed=0, shape=(7, 5, 3), samples=40, scale=1.0, metric="loss", inked=0.5, activation="relu",
+    **options,
+):  # fmt: skip
     """A problem with inputs of which some are not zero, and two models."""
     rng = np.random.default_rng(seed)
-    model = MLP(shape)
+    model = MLP(shape, activation)
     X, X_test = rng.random((2, samples, shape[0])) * (rng.random((2, samples, shape[0])) < inked)
     labels, labels_test = rng.integers(0, shape[-1], (2, samples))
     theta1, theta2 = rng.normal(size=(2, model.n_parameters)) * scale
@@ -66,6 +81,57 @@ def test_loss_and_gradient_agree_with_the_reference(shape, inked):
     loss, found = problem.loss_and_gradient(theta)
     assert loss == pytest.approx(cross_entropy(problem, theta, *data), rel=1e-5)
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", NONLINEAR)
+@pytest.mark.parametrize("inked", [0.25, 0.9])
+def test_every_activation_at_any_depth_agrees_with_the_reference(activation, inked):
+    options = {"rmsprop": RMSProp(0.01, 0.01, budget=1, check_every=1), "batch": 150}
+    for shape in ((7, 5, 3), (5, 6, 130, 4, 2)):
+        problem, theta, theta2 = make(
+            1, shape, 150, 0.5, inked=inked, activation=activation, **options
+        )
+        data = problem.X, problem.labels
+        exact = gradient(problem, theta, *data)
+        if shape == (7, 5, 3):
+            check_gradient(lambda v, p=problem: cross_entropy(p, v, p.X, p.labels), exact, theta)
+        loss, found = problem.loss_and_gradient(theta)
+        assert loss == pytest.approx(cross_entropy(problem, theta, *data), rel=1e-5)
+        np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)
+        t = np.linspace(0, 1, 5)
+        mixed = [(1 - s) * theta + s * theta2 for s in t]
+        expected = [cross_entropy(problem, v, problem.X_test, problem.labels_test) for v in mixed]
+        np.testing.assert_allclose(problem.gamma(theta, theta2, t), expected, rtol=1e-11)
+        step = problem.descend(theta, 1e-9, np.random.default_rng(0)).theta - theta
+        seen = np.abs(exact) > 1e-5
+        expected = -0.01 * exact / (np.sqrt(0.1 * exact**2) + 1e-8)
+        np.testing.assert_allclose(step[seen], expected[seen], rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("activation", "hidden"),
+    [("tanh", (6,)), ("sigmoid", (8,)), ("leaky-relu", (6,)), ("relu", (8, 6, 5))],
+)
+def test_strings_are_certified_and_verified(activation, hidden, tmp_path):
+    rng = np.random.default_rng(0)
+    X, X_test = rng.normal(size=(2, 120, 4))
+    labels, labels_test = ((x[:, :2] > 0.3) @ [1, 2] % 3 for x in (X, X_test))
+    problem = Classification(
+        MLP((4, *hidden, 3), activation), X, labels, X_test, labels_test,
+        RMSProp(0.01, 1e-3, budget=5000), batch=20,
+    )  # fmt: skip
+    string = run_pair(problem, L0=0.35, seed=3).string
+    assert string.connected
+    assert string.certified
+    assert len(string.beads) > 2
+    for a, b in itertools.pairwise(string.beads):
+        dense = [
+            cross_entropy(problem, (1 - t) * a + t * b, X_test, labels_test)
+            for t in np.linspace(0, 1, 51)
+        ]
+        assert max(dense) <= string.max_error * (1 + 1e-6)
+    string.save(tmp_path / "string.npz", problem)
+    assert verify.main([str(tmp_path / "string.npz")]) == 0
 
 
 def test_a_descent_keeps_whole_models_whatever_their_width():
@@ -216,7 +282,8 @@ def test_no_index_is_out_of_bounds():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": MLP((4, 3, 3), "tanh")}, "needs a ReLU network"),
+        ({"model": MLP((4, 3, 3), "tanh", "tanh")}, "needs biases and logits"),
+        ({"model": MLP((4, 3, 3), biases=False)}, "needs biases and logits"),
         ({"model": MLP((4, 3))}, "no hidden layer"),
         ({"metric": "accuracy"}, "metric 'accuracy' is unknown"),
         ({"batch": 0}, "batch must be an integer of at least 1"),
