@@ -79,6 +79,7 @@ LIES = {
     "no seed": lambda a: {"seed": np.zeros(0, np.int64)},
     "numbers for words": lambda a: {"segment_status": np.arange(len(a["segment_status"]))},
     "complex beads": lambda a: {"beads": a["beads"].astype(np.float32)},
+    "a lower bound above the upper": lambda a: {"segment_lower": 2 * a["segment_upper"]},
     "steps below 0": lambda a: {"trace_steps": -1 - a["trace_steps"]},
     "steps that are no numbers": lambda a: {"trace_steps": a["trace_place"]},
     "a place off the tree": lambda a: {"trace_place": np.full(len(a["trace_steps"]), "X")},
