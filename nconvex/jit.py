@@ -260,10 +260,7 @@ class _TypeInference(NopythonTypeInference):
 
 
 class _PartLibrary(JITCodeLibrary):
-    """A part's code before it is optimised: that is done to the kernel which it is inlined into."""
-
-    def _optimize_final_module(self) -> None:
-        pass
+    """A part's code, optimised, for kernels to inline; no machine code is made of it."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
