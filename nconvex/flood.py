@@ -170,9 +170,9 @@ def flood_bracket(
     places = [np.minimum((theta - spans[:, 0]) / width, cells - 1).astype(int) for theta in ends]
     first, second = (int(i * cells + j) for i, j in places)
     order, outside = np.argsort(lower, axis=None), cells * cells
-    level, basins = flood(order, lower.ravel(), cells, first, second)
-    rim = max(flood(order, lower.ravel(), cells, end, outside)[0] for end in (first, second))
-    top, _ = flood(np.argsort(upper, axis=None), upper.ravel(), cells, first, second)
+    level, basins = flooded(order, lower.ravel(), cells, first, second)
+    rim = max(flooded(order, lower.ravel(), cells, end, outside)[0] for end in (first, second))
+    top, _ = flooded(np.argsort(upper, axis=None), upper.ravel(), cells, first, second)
     return FloodBracket(
         float(max(level, *at_ends) - error),
         float(max(top, *at_ends) + error),
@@ -191,19 +191,29 @@ def root(parent, cell):
     return cell
 
 
+def flooded(
+    order: np.ndarray, values: np.ndarray, cells: int, first: int, second: int
+) -> tuple[float, np.ndarray]:
+    """Call `flood` with buffers of its own; returns the level and the basins."""
+    basins = np.zeros(cells * cells, dtype=np.int8)
+    parent = np.full(cells * cells + 1, -1, dtype=np.int32)
+    near = np.empty(10, dtype=np.int32)
+    return float(flood(order, values, cells, first, second, parent, near, basins)), basins
+
+
 @kernel
-def flood(order, values, cells, first, second):
+def flood(order, values, cells, first, second, parent, near, basins):
     """Flood cells from the lowest up until the next would join two cells' basins.
 
     ``order`` (n²,) cells by ``values`` (n²,), n = ``cells``; neighbours share a side or a corner.
     Cell n² is the outside: it is there if it is ``second``, flooded, beside all cells on the rim.
-    Returns the level of the cell that joins the two, and (n²,) int8, 1 and 2 in their basins.
+    Returns the level of the cell that joins the two; ``basins`` (n²,) int8, zeros, become 1 and 2
+    in their basins. ``parent`` (n² + 1,) int32 is -1 where a cell is dry, as all are at first;
+    ``near`` (10,) int32 is for the roots of the basins that a cell joins.
     """
     outside = cells * cells
-    parent = np.full(outside + 1, -1, np.int32)  # -1: dry
     if second == outside:
         parent[outside] = outside
-    near = np.empty(10, np.int32)  # the roots of the basins that a cell joins
     level = np.inf
     for place in range(order.size):
         cell = order[place]
@@ -231,7 +241,6 @@ def flood(order, values, cells, first, second):
                 break
         for k in range(count):
             parent[near[k]] = cell
-    basins = np.zeros(outside, np.int8)
     for cell in range(outside):
         if parent[cell] >= 0:
             found = root(parent, cell)
@@ -239,7 +248,7 @@ def flood(order, values, cells, first, second):
                 basins[cell] = 1
             elif parent[second] >= 0 and found == root(parent, second):
                 basins[cell] = 2
-    return level, basins
+    return level
 
 
 def _finite(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -252,7 +252,7 @@ def test_the_flood_finds_the_lowest_level_that_joins(seed):
     order = np.argsort(values)
     within = set(range(cells**2))
     for start, goal in ((0, 80), (30, 33), (40, 40), (12, 81), (40, 81)):
-        level, basins = flood.flood(order, values, cells, start, goal)
+        level, basins = flood.flooded(order, values, cells, start, goal)
         assert level == lowest_level(start, goal, within | {goal})
         if goal in within and level > max(values[start], values[goal]):
             assert (basins[start], basins[goal]) == (1, 2)
