@@ -31,6 +31,9 @@ from nconvex.vectors import aligned
 #: Relative distance of upper and lower bound at which a bracket is closed.
 GAP = 1e-3
 
+#: The same where L₀ is exceeded, and only t* is wanted.
+GAP_ABOVE = 1e-2
+
 #: Intervals that are halved before the search gives up with the bracket that it has.
 MOST_SPLITS = 5_000
 
@@ -161,12 +164,12 @@ class Segment:
         return _workspaces.of(layers, labels is not None)
 
 
-def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
+def maximum(segment: Segment, L0: float = -math.inf, gap: float | None = None) -> Peak:
     """Bracket the global maximum of γ.
 
     Until upper ≤ L₀, so that nothing on the segment lies above it; or else until lower > L₀, so
     that t* is a witness that something does, and upper ≤ lower + gap |lower|. With L₀ = -∞ that is
-    a bracket, whatever its height.
+    a bracket, whatever its height. By default gap is 1e-3 there, and else 1e-2.
 
     Where that takes more than 5,000 halvings, the bracket found so far is returned; it holds all
     the same.
@@ -180,6 +183,8 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float = GAP) -> Peak:
         NconvexError: gap is not a positive number.
     """
     require_number("L0", L0)
+    if gap is None:
+        gap = GAP if -math.inf == L0 else GAP_ABOVE
     if not is_number(gap) or not gap > 0.0 or gap == -L0 == math.inf:
         raise NconvexError(
             f"gap must be positive, and finite where no L0 is given, not {shown(gap)}; e.g. 1e-3"

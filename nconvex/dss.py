@@ -169,6 +169,10 @@ class Search:
         if peak.lower <= self.L0 and not self.provable(left, right):
             self.given_up[place] = ConnectionStatus.WITHIN_ROUNDING
             return False
+        if (
+            not place and peak.certified and peak.lower > self.L0
+        ):  # how high the straight line rises is reported
+            peak = self.peaks[place] = peak_between(self.landscape, left, right, -np.inf)
         if len(place) == self.depth:
             return False
         bead = self.train_bead(left, right, place, peak)  # step 3

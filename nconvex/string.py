@@ -408,17 +408,18 @@ def judgements(landscape: Landscape, beads: np.ndarray, peaks: Sequence[Peak]) -
 
 
 def bracketed(landscape: Landscape, string: String) -> String:
-    """Bring the two bounds of equation (4)'s maximum together, where the string is connected.
+    """Bring the two bounds of equation (4)'s maximum together.
 
-    That a segment stays below L₀ is often proven by bounds far above its maximum. The segment with
-    the highest bound is bracketed anew, until it is one that was.
+    That a segment stays below L₀, or does not, is often proven by bounds far from its maximum. The
+    segment with the highest bound is bracketed anew, until it is one that was, or one of which
+    nothing is decided. No verdict changes.
     """
-    if not (string.connected and string.certified and certifies(landscape)):
+    if not (string.certified and certifies(landscape)):
         return string
     lower, upper = string.segment_lower.copy(), string.segment_upper.copy()
     t_star = string.segment_t_star.copy()
     bracketed: set[int] = set()
-    while (k := int(np.argmax(upper))) not in bracketed:
+    while (k := int(np.argmax(upper))) not in bracketed and not lower[k] <= string.L0 < upper[k]:
         bracketed.add(k)
         peak = landscape.max_gamma(string.beads[k], string.beads[k + 1], -np.inf)
         upper[k] = min(upper[k], peak.upper)

@@ -5,7 +5,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import MLP, Problem, certify, curve
-from nconvex.certify import GAP
+from nconvex.certify import GAP, GAP_ABOVE
 from nconvex.parts import NONLINEAR
 
 CENTRE, HALF_WIDTH = 0.505123, 5e-5
@@ -76,7 +76,7 @@ def test_threshold_mode_settles_the_threshold_and_no_more(quad):
             assert peak.lower > L0
             assert problem.gamma(theta1, theta2, [peak.t_star])[0] > L0
     above = problem.max_gamma(theta1, theta2, 0.9 * top.upper)
-    assert 0.9 * top.upper < above.lower <= above.upper <= above.lower * (1 + GAP)
+    assert 0.9 * top.upper < above.lower <= above.upper <= above.lower * (1 + GAP_ABOVE)
 
 
 def test_ctrl_c_is_heard_between_pieces_of_the_search(quad):
