@@ -59,7 +59,7 @@ def main() -> None:
     X = problem.X_test.astype(np.float64)
 
     def cold() -> np.ndarray:
-        problem._memory.clear()
+        problem._memory = type(problem._memory)()
         return problem.gamma(a, b, POINTS)
 
     np.testing.assert_allclose(cold(), forward_passes(problem, X, a, b), rtol=1e-12)
