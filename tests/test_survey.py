@@ -1,6 +1,7 @@
 """Many pairs: the same records whoever computes them, honest statistics, the command line."""
 
 import csv
+import importlib.util
 import json
 import math
 import multiprocessing
@@ -496,7 +497,13 @@ def test_a_survey_grows_from_the_command_line(tmp_path, monkeypatch, capsys):
         (["run", "--workers", "9" * 21, "--processes"], "workers must be at most 1024"),
         (["run", "--budget", "9" * 31], "budget must be at most"),
         (["run", "--hidden", "9" * 21], "a layer's size must be at most"),
-        (["run", "--dask", "tls://127.0.0.1:9"], "no Dask scheduler answers at --dask tls://127"),
+        pytest.param(
+            ["run", "--dask", "tls://127.0.0.1:9"],
+            "no Dask scheduler answers at --dask tls://127",
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("distributed") is None, reason="needs nconvex[dask]"
+            ),
+        ),
         (["status", "two\nlines"], r"two\nlines does not exist"),
     ],
 )
