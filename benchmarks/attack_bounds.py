@@ -19,8 +19,9 @@ from itertools import pairwise
 import mpmath
 import numpy as np
 
-from nconvex import MLP, Classification, centred, certify
-from nconvex.parts import CROSS_ENTROPY, ERROR, LOSSES
+from nconvex import MLP, Classification
+from nconvex.kernels.parts import CROSS_ENTROPY, ERROR, LOSSES
+from nconvex.proof import centred, certify
 
 CODES = {**LOSSES, "cross-entropy": CROSS_ENTROPY, "error": ERROR}
 KINDS = (

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 import nconvex as nc
-from nconvex import idx, verify
+from nconvex import verify
+from nconvex.data import idx
 from nconvex.files import read_arrays
 
 #: Seconds after which one file counts as hanging.

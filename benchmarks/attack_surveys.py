@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import nconvex as nc
-from nconvex import pairs
-from nconvex.survey import main as command
+from nconvex.survey import pairs
+from nconvex.survey.command import main as command
 
 #: With every outcome among their records.
 SETTINGS = pairs.grid(L0=(2e-2, 1e-3, 1e-5), samples=40, rmsprop=nc.RMSProp(budget=400))
@@ -160,7 +160,7 @@ def stores(times: int, seed: int = 0, folder: Path | None = None) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         whole, path = folder / "whole", folder / "s"
-        nc.survey(SETTINGS, PAIRS, 5, whole, keep_strings=True)
+        nc.survey.run(SETTINGS, PAIRS, 5, whole, keep_strings=True)
         outcomes = collections.Counter()
         for number in range(times):
             shutil.copy(whole, path)
@@ -255,7 +255,7 @@ def is_early(err: str) -> bool:
 
 def expected_records() -> bytes:
     """The records of an undisturbed survey."""
-    return nc.survey(pairs.grid(L0=(1e-2, 1e-3)), 400, 5).records.tobytes()
+    return nc.survey.run(pairs.grid(L0=(1e-2, 1e-3)), 400, 5).records.tobytes()
 
 
 def kept(path: Path, seen: int) -> int:
@@ -375,7 +375,7 @@ def dask(times: int, seed: int = 0) -> str:
                 thread = threading.Thread(target=strike, daemon=True)
                 thread.start()
                 faulthandler.dump_traceback_later(600.0, exit=True)
-                result = nc.survey(pairs.grid(L0=(1e-2, 1e-3)), 400, 5, executor=client)
+                result = nc.survey.run(pairs.grid(L0=(1e-2, 1e-3)), 400, 5, executor=client)
                 faulthandler.cancel_dump_traceback_later()
                 done.set()
                 thread.join()

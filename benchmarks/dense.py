@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import nconvex as nc
-from nconvex import classification
+from nconvex.network import classification
 
 STEPS = 50
 

@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 import nconvex as nc
-from nconvex import pairs
-from nconvex.store import Store
+from nconvex.survey import pairs
+from nconvex.survey.store import Store
 
 PAIRS = 2000
 REPEATS = 5
-SETTING = nc.Setting(L0=1e-2)
+SETTING = nc.survey.Setting(L0=1e-2)
 
 
 def stored_a_second(records: list[tuple], beads: bool) -> float:
@@ -40,13 +40,13 @@ def stored_a_second(records: list[tuple], beads: bool) -> float:
 def delivered_a_second(workers: int) -> float:
     """Survey the easiest pairs there are, without a store."""
     began = time.perf_counter()
-    nc.survey(SETTING, PAIRS // 4, workers=workers)
+    nc.survey.run(SETTING, PAIRS // 4, workers=workers)
     return PAIRS // 4 / (time.perf_counter() - began)
 
 
 def main() -> None:
     """Print the table."""
-    record = nc.survey(SETTING, 1).records.tolist()[0]
+    record = nc.survey.run(SETTING, 1).records.tolist()[0]
     records = [(0, pair, *record[2:]) for pair in range(PAIRS)]
     cores = os.cpu_count() or 1
     rows = [

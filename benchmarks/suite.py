@@ -40,7 +40,7 @@ import numpy as np
 import peers
 
 import nconvex as nc
-from nconvex import wide
+from nconvex.kernels import classifier as wide
 
 Work = Callable[[], object]
 T101 = np.linspace(0.0, 1.0, 101)

@@ -5,7 +5,7 @@
 Small ReLU networks are hard to connect at low thresholds, though not for want of paths: a network
 whose units have died, or do what other units do, sits on the plateau of a smaller one. The sampler
 "revive" folds such units away, at no change of loss, draws them anew, and goes on
-(`nconvex.redundancy`, `nconvex.revival`). Here pair k is that of seed k, as in
+(`nconvex.network.redundancy`, `nconvex.samplers.revival`). Here pair k is that of seed k, as in
 
     python -m nconvex.quad --L0 0.0001 --seed K --sampler revive
 

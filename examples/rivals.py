@@ -26,8 +26,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import nconvex as nc
-from nconvex import intervals, rivals
+from nconvex.baselines import curves as rivals
 from nconvex.definitions import child
+from nconvex.survey import intervals
 
 LEVELS = (3e-4, 1e-4, 3e-5)
 DIGITS_L0 = 0.27

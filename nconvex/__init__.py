@@ -14,14 +14,11 @@ through Dynamic String Sampling (2016); see also arXiv:1611.01540.
 
 from __future__ import annotations
 
-from nconvex import interrupts as interrupts  # isort: skip  # from here on Ctrl-C ends a command
+from nconvex.commands import interrupts as interrupts  # isort: skip  # Ctrl-C now ends a command
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nconvex.barrier import Barrier, barrier
-from nconvex.breadth_first import connect_breadth_first
-from nconvex.crossing import path_through_narrower
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     CITATION,
@@ -40,39 +37,39 @@ from nconvex.definitions import (
 )
 from nconvex.definitions import VERSION as __version__
 from nconvex.dss import connect
-from nconvex.experiment import Pair, run_pair
-from nconvex.flood import FloodBracket, flood_bracket
 from nconvex.landscape import FunctionLandscape, Landscape, Trainable
-from nconvex.model import MLP
-from nconvex.narrower import narrower_infimum
-from nconvex.problem import Problem
-from nconvex.revival import connect_reviving
+from nconvex.lower_bounds.crossing import path_through_narrower
+from nconvex.lower_bounds.flood import FloodBracket, flood_bracket
+from nconvex.lower_bounds.narrower import narrower_infimum
+from nconvex.lower_bounds.separation import LowerBound, Separation, det_sign, lower_bound
+from nconvex.network.mlp import MLP
+from nconvex.network.problem import Problem
+from nconvex.pair import Pair, run_pair
 from nconvex.samplers import SAMPLERS
-from nconvex.separation import LowerBound, Separation, det_sign, lower_bound
-from nconvex.springs import connect_with_springs
+from nconvex.samplers.barrier import Barrier, barrier
+from nconvex.samplers.breadth_first import connect_breadth_first
+from nconvex.samplers.revival import connect_reviving
+from nconvex.samplers.springs import connect_with_springs
+from nconvex.samplers.tightening import Tightening, tighten
 from nconvex.string import String, load_string, string_through
-from nconvex.tightening import Tightening, tighten
 from nconvex.train import train
 
 if TYPE_CHECKING:
     from nconvex import mnist as mnist
     from nconvex import plots as plots
     from nconvex import quad as quad
-    from nconvex.classification import Classification as Classification
-    from nconvex.merging import Connectivity as Connectivity
-    from nconvex.merging import connectivity as connectivity
-    from nconvex.pairs import Setting as Setting
-    from nconvex.pairs import Survey as Survey
-    from nconvex.pairs import grid as grid
-    from nconvex.pairs import survey as survey
+    from nconvex import survey as survey
+    from nconvex.network.classification import Classification as Classification
+    from nconvex.samplers.merging import Connectivity as Connectivity
+    from nconvex.samplers.merging import connectivity as connectivity
 
 __all__ = [
     "CITATION", "MLP", "SAMPLERS", "Barrier", "Classification", "ConnectionStatus", "Connectivity",
     "Descent", "DescentStatus", "EndpointAboveL0", "FloodBracket", "FunctionLandscape", "Insertion",
     "Interrupted", "Landscape", "LowerBound", "Move", "NconvexError", "Pair", "Peak", "Problem",
-    "RMSProp", "Separation", "Setting", "String", "Survey", "Tightening", "Trainable", "Training",
+    "RMSProp", "Separation", "String", "Tightening", "Trainable", "Training",
     "TrainingStatus", "__version__", "barrier", "connect", "connect_breadth_first",
-    "connect_reviving", "connect_with_springs", "connectivity", "det_sign", "flood_bracket", "grid",
+    "connect_reviving", "connect_with_springs", "connectivity", "det_sign", "flood_bracket",
     "interpolate", "load_string", "lower_bound", "mnist", "narrower_infimum",
     "path_through_narrower", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
     "train",
@@ -84,12 +81,9 @@ _MODULES = ("mnist", "plots", "quad", "survey")
 
 #: Loaded on first use: surveys need the commands' modules, a classifier many kernels.
 _LATER = {
-    "Classification": "classification",
-    "Connectivity": "merging",
-    "connectivity": "merging",
-    "Setting": "pairs",
-    "Survey": "pairs",
-    "grid": "pairs",
+    "Classification": "network.classification",
+    "Connectivity": "samplers.merging",
+    "connectivity": "samplers.merging",
 }
 
 

@@ -13,42 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nconvex import cli
-from nconvex.data import POLYNOMIALS, polynomial
-from nconvex.definitions import NconvexError, RMSProp, Seed, child
-from nconvex.engines import ENGINES
-from nconvex.model import MLP
-from nconvex.parts import LOSSES, NONLINEAR
-from nconvex.problem import Problem
+from nconvex.commands import cli
+from nconvex.data.polynomials import POLYNOMIALS
+from nconvex.definitions import NconvexError, RMSProp
+from nconvex.kernels.parts import LOSSES, NONLINEAR
+from nconvex.network.engines import ENGINES
+from nconvex.network.mlp import MLP
 from nconvex.string import String
-
-HIDDEN = (4, 4)
-SAMPLES = 1000
-L0 = 1e-3
-
-
-def problem(
-    seed: Seed = 0,
-    task: str = "quadratic",
-    model: MLP | None = None,
-    loss: str = "mse",
-    samples: int = SAMPLES,
-    rmsprop: RMSProp | None = None,
-    engine: str | None = None,
-) -> Problem:
-    """Make the QUAD landscape; `nc.run_pair(problem(seed), L0=1e-3, seed=seed)` is the command.
-
-    Args:
-        seed: Its child 0 draws the data.
-        task: "quadratic", "cubic" or "authors-cubic".
-        model: One input, one output; by default `MLP((1, 4, 4, 1))`, ReLU.
-        loss: "mse", "mae", "huber" or "log-cosh".
-        samples: Points in each of the training and the test set.
-        rmsprop: Settings of the descents.
-        engine: "textbook" for plain NumPy; see `Problem`.
-    """
-    model = MLP((1, *HIDDEN, 1)) if model is None else model
-    return Problem(model, loss, *polynomial(task, samples, child(seed, 0)), rmsprop, engine)
+from nconvex.tasks.quad import HIDDEN, L0, SAMPLES, problem
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from nconvex.definitions import RMSProp
-from nconvex.parts import HUBER_DELTA, LEAKY_SLOPE
+from nconvex.kernels.parts import HUBER_DELTA, LEAKY_SLOPE
 
-if TYPE_CHECKING:
-    from nconvex.model import MLP
+#: `network.mlp.MLP`, which uses `forward` itself; its `unpack` gives W and b of each layer.
+MLP = Any
 
 
 def linear(a: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> np.ndarray:

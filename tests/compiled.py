@@ -1,6 +1,6 @@
 """Parts of kernels, for tests that call them by themselves."""
 
-from nconvex.jit import kernel
+from nconvex.kernels.jit import kernel
 
 
 def compiled(part):

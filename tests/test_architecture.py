@@ -7,235 +7,122 @@ from pathlib import Path
 
 import pytest
 
-from nconvex import jit
+from nconvex.kernels import jit
 
 PACKAGE = Path(__file__).parents[1] / "nconvex"
 
-# From the definitions down to the commands: a module imports only from those above it.
-ORDER = (
-    "interrupts",
-    "definitions",
-    "files",
-    "reductions",
-    "outputs",
-    "jit",
-    "vectors",
-    "parts",
-    "kernels",
-    "pieces",
-    "wide",
-    "centred",
-    "rounding",
-    "textbook",
-    "model",
-    "redundancy",
-    "curve",
-    "certify",
-    "landscape",
-    "flood",
-    "network",
-    "engines",
-    "problem",
-    "classification",
-    "string",
-    "train",
-    "dss",
-    "revival",
-    "springs",
-    "breadth_first",
-    "samplers",
-    "assignment",
-    "rivals",
-    "tightening",
-    "barrier",
-    "experiment",
-    "rational",
-    "separation",
-    "narrower",
-    "crossing",
-    "data",
-    "idx",
-    "digits",
-    "plots",
-    "cli",
-    "quad",
-    "mnist",
-    "intervals",
-    "store",
-    "workers",
-    "pairs",
-    "merging",
-    "presets",
-    "survey",
-    "verify",
-)
+#: What each room and each file of the root may import, from the ground up; besides its own files.
+RULES = {
+    "definitions": "",
+    "reductions": "",
+    "verify": "",
+    "files": "definitions",
+    "data": "definitions files",
+    "kernels": "",
+    "textbook": "definitions kernels",
+    "curve": "definitions",
+    "landscape": "definitions curve textbook",
+    "train": "definitions landscape",
+    "string": "definitions files reductions curve landscape",
+    "dss": "definitions curve landscape string",
+    "proof": "definitions kernels",
+    "network": "definitions reductions kernels curve textbook landscape proof",
+    "samplers": "definitions reductions curve textbook landscape string dss",
+    "pair": "definitions landscape train string samplers",
+    "baselines": "definitions reductions curve landscape string dss network",
+    "lower_bounds": "definitions kernels curve network",
+    "tasks": "definitions data network",
+    "survey": "definitions files reductions kernels train string dss samplers data network tasks "
+    "plots commands",
+    "plots": "definitions landscape string network samplers survey",
+    "commands": "definitions files kernels dss pair samplers string network plots",
+    "quad": "definitions kernels data network string tasks commands",
+    "mnist": "definitions kernels data network string tasks commands",
+}
+
+#: Who may import what is not ours.
 OUTSIDE = {
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
-    "argparse": {"cli", "quad", "mnist", "survey", "verify"},
-    "numba": {"jit", "vectors", "cli", "pairs"},
-    "llvmlite": {"jit", "vectors"},
-    "sqlite3": {"store"},
-    "distributed": {"survey", "workers"},
-    "urllib": {"digits"},
-    "http": {"digits"},
-    "gzip": {"idx"},
-    "zlib": {"idx", "files", "verify"},
+    "argparse": {"commands", "quad", "mnist", "survey", "verify"},
+    "numba": {"kernels", "commands", "survey"},
+    "llvmlite": {"kernels"},  # what numba is built on, and brings along
+    "sqlite3": {"survey"},
+    "distributed": {"survey"},  # only for Dask, and missing without harm
+    "urllib": {"data"},
+    "http": {"data"},
+    "gzip": {"data"},
+    "zlib": {"data", "files", "verify"},
 }
-#: What a module must not know although it stands above.
-FORBIDDEN = {
-    "vectors": {"definitions", "files", "jit"},
-    "kernels": {"definitions", "files"},
-    "pieces": {"definitions", "files", "kernels"},
-    "wide": {"definitions", "files", "kernels", "pieces", "centred"},
-    "centred": {"definitions", "files", "kernels", "pieces", "wide"},
-    "rounding": {"definitions", "files", "kernels", "pieces", "centred", "wide"},
-    "curve": {"kernels", "model", "files"},
-    "certify": {"kernels", "pieces", "wide", "model", "curve", "files"},
-    "landscape": {"kernels", "pieces", "centred", "wide", "model", "files"},
-    "flood": set(ORDER) - {"definitions", "jit"},
-    "train": {
-        "kernels",
-        "pieces",
-        "centred",
-        "wide",
-        "model",
-        "problem",
-        "classification",
-        "files",
-    },
-    "string": {
-        "kernels",
-        "pieces",
-        "centred",
-        "wide",
-        "model",
-        "problem",
-        "classification",
-        "certify",
-        "jit",
-    },
-    "dss": {
-        "kernels",
-        "pieces",
-        "centred",
-        "wide",
-        "model",
-        "problem",
-        "classification",
-        "certify",
-        "jit",
-    },
-    "redundancy": {"kernels", "pieces", "centred", "wide", "files"},
-    "revival": {
-        "kernels",
-        "pieces",
-        "centred",
-        "wide",
-        "model",
-        "problem",
-        "redundancy",
-        "files",
-    },
-    "experiment": {
-        "kernels",
-        "pieces",
-        "centred",
-        "wide",
-        "model",
-        "problem",
-        "classification",
-    },
-    "rational": set(ORDER),
-    "separation": {"kernels", "pieces", "centred", "wide", "string", "train", "dss"},
-    "narrower": {"kernels", "pieces", "centred", "wide", "string", "train", "dss"},
-    "crossing": {"kernels", "pieces", "centred", "wide", "string", "train", "dss"},
-    "data": {"model", "kernels", "problem"},
-    "idx": {"model", "kernels", "problem"},
-    "digits": {"model", "kernels", "problem"},
-    "plots": {"train", "experiment", "cli"},
-    "intervals": set(ORDER),
-    "store": set(ORDER) - {"definitions"},
-    "workers": set(ORDER) - {"definitions"},
-    "pairs": {"plots", "cli"},
-    "merging": set(ORDER) - {"definitions", "reductions", "landscape", "dss"},
-    "presets": {"plots", "cli", "store"},
-    "survey": {"store"},
-    "verify": set(ORDER),
-}
+FILES = [
+    path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem[0] != "_"
+]
 
 
-def imports(path):
-    """Modules imported anywhere in a file, annotations-only imports left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    annotations = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            annotations |= set(ast.walk(node))
+def room(path):
+    """The room in which a file stands; a file of the root is a room of its own."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def modules(path):
+    """All modules that a file imports anywhere, also for annotations only."""
     found = set()
-    for node in ast.walk(tree):
-        if node in annotations:
-            continue
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}: write imports in full"
-            names = {alias.name for alias in node.names}
-            if node.module == "nconvex":
-                found |= {f"nconvex.{name}" for name in names}
-            else:
-                found.add(node.module)
+            for alias in node.names:
+                inner = PACKAGE.parent.joinpath(*node.module.split("."), alias.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").is_file()
+                found.add(f"{node.module}.{alias.name}" if is_module else node.module)
     return found
 
 
-def test_every_module_has_its_place_in_the_order():
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-    assert modules == set(ORDER)
+def test_every_room_has_its_rule():
+    assert {room(path) for path in FILES} == set(RULES)
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_imports_go_upwards_only(module):
-    inside = {
-        name.split(".")[1]
-        for name in imports(PACKAGE / f"{module}.py")
-        if name.split(".")[0] == "nconvex"
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_import_only_what_their_rule_allows(path):
+    inside = {name.split(".")[1] for name in modules(path) if name.startswith("nconvex.")}
+    assert inside - {room(path)} <= set(RULES[room(path)].split())
+
+
+def test_no_file_imports_itself_through_others():
+    names = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in FILES
     }
-    above = set(ORDER[: ORDER.index(module)])
-    assert inside <= above, f"{module} imports {inside - above}"
-    assert not inside & FORBIDDEN.get(module, set())
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    arrows = {name: modules(path) & names.keys() for name, path in names.items()}
+    while ground := {name for name, below in arrows.items() if not below & arrows.keys()}:
+        arrows = {name: below for name, below in arrows.items() if name not in ground}
+    assert not arrows
 
 
-@pytest.mark.parametrize("module", ["__init__", "__main__", *ORDER])
-def test_only_the_three_dependencies_and_only_where_they_belong(module):
-    outside = {name.split(".")[0] for name in imports(PACKAGE / f"{module}.py")} - {"nconvex"}
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_three_dependencies_and_only_where_they_belong(path):
+    outside = {name.split(".")[0] for name in modules(path)} - {"nconvex"}
     for name in outside:
-        assert module in OUTSIDE.get(name, {module}), f"{module} imports {name}"
-    assert outside - sys.stdlib_module_names <= {
-        "numpy",
-        "numba",
-        "llvmlite",  # what numba is built on, and brings along
-        "matplotlib",
-        "mpl_toolkits",
-        "distributed",  # only for --dask, and missing without harm
-    }
+        assert room(path) in OUTSIDE.get(name, {room(path)}), f"{path} imports {name}"
+    assert outside - sys.stdlib_module_names <= {"numpy", *OUTSIDE}
 
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
-    code = (
-        "import sys, nconvex; print([name for name in ('matplotlib', 'sqlite3', 'nconvex.cli', "
-        "'nconvex.pairs', 'nconvex.wide') if name in sys.modules])"
-    )
+    late = ("matplotlib", "sqlite3", "nconvex.commands.cli", "nconvex.survey.pairs",
+            "nconvex.kernels.classifier")  # fmt: skip
+    code = f"import sys, nconvex; print([name for name in {late} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
 def test_kernel_files_take_names_of_kernel_files_only():
     # Whatever machine code was made from must be in the cache's stamp; see `jit`.
-    files = {path.stem for path in jit.kernel_files()}
-    for module in files - {"jit"}:
-        inside = {name for name in imports(PACKAGE / f"{module}.py") if "nconvex" in name}
-        allowed = files | ({"definitions"} if module == "flood" else set())  # its exceptions
-        assert inside <= {f"nconvex.{name}" for name in allowed}
+    files = set(jit.kernel_files())
+    for path in files:
+        for name in modules(path):
+            if name.startswith("nconvex.") and name != "nconvex.definitions":  # its exceptions
+                assert PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") in files
 
 
 def test_no_two_kernel_files_hold_the_same_function():

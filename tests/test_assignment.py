@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex.assignment import aligned, assignment, permuted
+from nconvex.baselines.assignment import aligned, assignment, permuted
 from nconvex.definitions import NconvexError
 
 rng = np.random.default_rng(0)

@@ -18,7 +18,9 @@ from compiled import compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nconvex import MLP, Classification, Problem, centred, certify, parts, rounding, textbook
+from nconvex import MLP, Classification, Problem, textbook
+from nconvex.kernels import parts
+from nconvex.proof import centred, certify, rounding
 
 enclose = compiled(centred.enclose)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import MLP, Problem, certify, curve
-from nconvex.certify import GAP, GAP_ABOVE
-from nconvex.parts import NONLINEAR
+from nconvex import MLP, Problem, curve
+from nconvex.kernels.parts import NONLINEAR
+from nconvex.proof import certify
+from nconvex.proof.certify import GAP, GAP_ABOVE
 
 CENTRE, HALF_WIDTH = 0.505123, 5e-5
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nconvex import NconvexError
-from nconvex.data import POLYNOMIALS, authors_cubic, cubic, polynomial, quadratic
+from nconvex.data.polynomials import POLYNOMIALS, authors_cubic, cubic, polynomial, quadratic
 
 
 @pytest.mark.parametrize("task", ["quadratic", "cubic"])

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from test_idx import encode, header
 
-from nconvex import digits
+from nconvex.data import digits
+from nconvex.data.mnist_subset import make
 from nconvex.definitions import NconvexError
 from nconvex.files import write_arrays
-from nconvex.mnist_subset import make
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL = Path(os.environ.get(digits.VARIABLE, ROOT.parent / "shared" / "data" / "mnist"))

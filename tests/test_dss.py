@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nconvex as nc
-from nconvex import ConnectionStatus, DescentStatus, NconvexError, rivals
+from nconvex import ConnectionStatus, DescentStatus, NconvexError
+from nconvex.baselines import curves as rivals
 from nconvex.curve import maximum
 from nconvex.files import read_arrays, write_arrays
 

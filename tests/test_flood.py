@@ -8,8 +8,8 @@ import pytest
 from differences import check_gradient
 
 import nconvex as nc
-from nconvex import flood
 from nconvex.definitions import NconvexError
+from nconvex.lower_bounds import flood
 
 X = np.linspace(-2, 2, 9)
 KINK = 4 / (3 * np.sqrt(3))  # the largest |tanh''|

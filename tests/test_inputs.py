@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import data, rivals
-from nconvex.assignment import aligned
+from nconvex.baselines import curves as rivals
+from nconvex.baselines.assignment import aligned
+from nconvex.data import polynomials as data
 from nconvex.definitions import NconvexError, generator, told_apart
 
 MODEL = nc.MLP((1, 2, 1))

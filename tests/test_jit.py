@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from nconvex import jit
+from nconvex.kernels import jit
 
 PACKAGE = Path(__file__).parents[1] / "nconvex"
 
 #: A package of two kernel files, of which one calls a part of the other.
 PARTS = """
-from nconvex.jit import part
+from nconvex.kernels.jit import part
 
 @part
 def increase(x):
     return x + 1.0
 """
 CALLER = """
-from nconvex.jit import is_compiled, kernel
+from nconvex.kernels.jit import is_compiled, kernel
 from nconvex.tiny_parts import increase
 
 @kernel
@@ -53,7 +53,9 @@ def package(tmp_path):
     copy = tmp_path / "nconvex"
     copy.mkdir()
     (copy / "__init__.py").touch()
-    shutil.copy(PACKAGE / "jit.py", copy)
+    (copy / "kernels").mkdir()
+    (copy / "kernels" / "__init__.py").touch()
+    shutil.copy(PACKAGE / "kernels" / "jit.py", copy / "kernels")
     (copy / "tiny_parts.py").write_text(PARTS)
     (copy / "tiny.py").write_text(CALLER)
     return copy

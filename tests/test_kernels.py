@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from differences import check_gradient
 
-from nconvex import kernels, parts, textbook
+from nconvex import textbook
 from nconvex.definitions import DescentStatus, RMSProp
-from nconvex.model import MLP
-from nconvex.problem import Problem
+from nconvex.kernels import parts
+from nconvex.kernels import samples as kernels
+from nconvex.network.mlp import MLP
+from nconvex.network.problem import Problem
 
 HIDDEN = parts.NONLINEAR
 NETS = (
@@ -129,7 +131,7 @@ def test_rmsprop_stops_at_the_first_look_at_or_below_the_target():
 def test_a_descent_in_pieces_is_the_same_descent(monkeypatch):
     problem, theta = make(MLP((2, 4, 4, 1)), "mse", budget=40, check_every=7)
     whole = problem.descend(theta, 1e-9, np.random.default_rng(0))
-    monkeypatch.setattr("nconvex.engines.WORK_BETWEEN_SIGNALS", 1)
+    monkeypatch.setattr("nconvex.network.engines.WORK_BETWEEN_SIGNALS", 1)
     pieces = problem.descend(theta, 1e-9, np.random.default_rng(0))
     assert pieces.steps == whole.steps == 40
     np.testing.assert_array_equal(pieces.theta, whole.theta)
@@ -151,7 +153,7 @@ def test_gamma_agrees_with_the_reference(activation, loss, monkeypatch):
     np.testing.assert_allclose(gamma, expected, rtol=1e-12)
     assert gamma[0] == problem.loss(theta1)
     assert gamma[1] == problem.loss(theta2)
-    monkeypatch.setattr("nconvex.engines.WORK_BETWEEN_SIGNALS", 1)
+    monkeypatch.setattr("nconvex.network.engines.WORK_BETWEEN_SIGNALS", 1)
     np.testing.assert_array_equal(problem.gamma(theta1, theta2, t), gamma)
 
 

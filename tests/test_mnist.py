@@ -11,7 +11,8 @@ import test_quad
 from matplotlib.figure import Figure
 
 import nconvex as nc
-from nconvex import digits, textbook, verify
+from nconvex import textbook, verify
+from nconvex.data import digits
 from nconvex.mnist import main
 
 ORIGINALS = os.environ.get(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nconvex import MLP, NconvexError, textbook
-from nconvex.parts import NONLINEAR
+from nconvex.kernels.parts import NONLINEAR
 
 
 @pytest.mark.parametrize("biases", [True, False])

@@ -9,7 +9,7 @@ from test_separation import EQUILATERAL, PROBLEMS, permuted, solution, triangle
 
 import nconvex as nc
 from nconvex.definitions import NconvexError
-from nconvex.rational import determinant, rationals, root_above, rounded_down, solve
+from nconvex.lower_bounds.rational import determinant, rationals, root_above, rounded_down, solve
 
 
 def line(x, y, h):

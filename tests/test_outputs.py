@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nconvex import interrupts, outputs
-from nconvex.definitions import NconvexError
+from nconvex.commands import interrupts, outputs
+from nconvex.definitions import NconvexError, beside
 from nconvex.files import write_whole
-from nconvex.survey import main as survey
+from nconvex.survey.command import main as survey
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
 
@@ -96,9 +96,9 @@ def test_a_reader_that_goes_away_loses_no_file(tmp_path):
 @given(st.floats(1e-9, 1e3), st.integers(-3, 3))
 def test_a_value_is_shown_on_its_side_of_the_threshold(L0, steps):
     value = L0 + steps * math.ulp(L0)
-    text = outputs.beside(value, L0)
+    text = beside(value, L0)
     assert (float(text) <= L0) == (value <= L0)
-    assert len(outputs.beside(2.0 * L0, L0)) <= len(f"{2.0 * L0:.4g}")
+    assert len(beside(2.0 * L0, L0)) <= len(f"{2.0 * L0:.4g}")
 
 
 # -- Files ----------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_left_alone(tmp_path, name,
 )
 def test_surveys_refuse_before_any_work(tmp_path, monkeypatch, capsys, argv, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nconvex.survey.survey", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("nconvex.survey.command.survey", lambda *_: pytest.fail("work was done"))
     if argv == ["--store", "/"]:
         monkeypatch.undo()  # the store itself finds out
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex.parts import HUBER_DELTA, LOSSES
+from nconvex.kernels.parts import HUBER_DELTA, LOSSES
 
 #: Powers of ten that weights are of, in one network.
 SCALES = ((100, 100), (150, 160), (300, 300), (0, 300), (-300, 100), (75, 80), (-10, 60))

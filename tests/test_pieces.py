@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from compiled import compiled
 
-from nconvex import parts, pieces, textbook
+from nconvex import textbook
 from nconvex.definitions import RMSProp
-from nconvex.engines import ByRegions
-from nconvex.model import MLP
-from nconvex.problem import Problem
+from nconvex.kernels import parts
+from nconvex.kernels import regions as pieces
+from nconvex.network.engines import ByRegions
+from nconvex.network.mlp import MLP
+from nconvex.network.problem import Problem
 
 crossing, split, residual_sums = map(
     compiled, (pieces.crossing, pieces.split, pieces.residual_sums)

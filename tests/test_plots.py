@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import nconvex as nc
-from nconvex.data import quadratic
+from nconvex.data.polynomials import quadratic
 
 
 @pytest.fixture(scope="module")

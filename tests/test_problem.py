@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nconvex import MLP, NconvexError, Problem, RMSProp
-from nconvex.parts import LOSSES, NONLINEAR
+from nconvex.kernels.parts import LOSSES, NONLINEAR
 
 losses = st.sampled_from(sorted(LOSSES))
 activations = st.sampled_from(NONLINEAR)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import MLP, ConnectionStatus, outputs, textbook
+from nconvex import MLP, ConnectionStatus, textbook
 from nconvex.__main__ import main as package
+from nconvex.commands import outputs
 from nconvex.quad import main
 
 KEYS = {
@@ -230,7 +231,7 @@ def test_bad_input_is_one_line_and_status_2_and_no_output(
 def test_an_unwritable_folder_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr("nconvex.cli.run_pair", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("nconvex.commands.cli.run_pair", lambda *_: pytest.fail("work was done"))
     for folder in ("file", "file/below"):
         assert main(["--out", folder]) == 2
         assert "folder" in capsys.readouterr().err
@@ -242,7 +243,7 @@ def test_an_unwritable_folder_is_refused_before_any_work(tmp_path, monkeypatch, 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch, capsys, mode):
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nconvex.cli.run_pair", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("nconvex.commands.cli.run_pair", lambda *_: pytest.fail("work was done"))
     tmp_path.chmod(mode)
     superuser = os.geteuid() == 0  # who may write to any folder
     try:
@@ -353,7 +354,7 @@ def test_a_path_is_kept_whose_tightening_is_broken_off(tmp_path, monkeypatch, ca
         os.kill(os.getpid(), signum)
         pytest.fail("the signal did not come")
 
-    monkeypatch.setattr("nconvex.cli.tighten", tighten)
+    monkeypatch.setattr("nconvex.commands.cli.tighten", tighten)
     argv = ["--quiet", "--tighten", "--out", str(tmp_path)]
     assert main(argv) == 128 + signum
     out, err = capsys.readouterr()

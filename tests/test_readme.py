@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_architecture import ORDER
 
 import nconvex as nc
 from nconvex.quad import main
@@ -40,10 +39,6 @@ def test_the_printout_has_the_lines_of_a_real_one(tmp_path, monkeypatch, capsys)
 
     (shown,) = blocks("text")
     assert words(shown) == words(printed)
-
-
-def test_the_table_names_every_module_in_its_order():
-    assert re.findall(r"^\| \[`(\w+)`\]", README, re.MULTILINE) == list(ORDER)
 
 
 def test_links_lead_somewhere():

@@ -55,10 +55,10 @@ LONG = """
 import hashlib
 import numpy as np
 import nconvex as nc
-from nconvex.assignment import aligned
-from nconvex.merging import connectivity
-from nconvex.redundancy import revive
-from nconvex.rivals import bezier, nudged_elastic_band
+from nconvex.baselines.assignment import aligned
+from nconvex.samplers.merging import connectivity
+from nconvex.network.redundancy import revive
+from nconvex.baselines.curves import bezier, nudged_elastic_band
 
 rng = np.random.default_rng(0)
 P = 40_001

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import redundancy
 from nconvex.definitions import generator
+from nconvex.network import redundancy
 
 MODEL = nc.MLP((1, 4, 4, 1))
 

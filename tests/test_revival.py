@@ -7,8 +7,9 @@ import pytest
 from test_dss import WELLS, double_well, ring
 
 import nconvex as nc
-from nconvex import ConnectionStatus, Move, revival
+from nconvex import ConnectionStatus, Move
 from nconvex.definitions import NconvexError, child
+from nconvex.samplers import revival
 
 L0 = 1e-4
 

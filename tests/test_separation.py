@@ -8,7 +8,7 @@ import pytest
 
 import nconvex as nc
 from nconvex.definitions import NconvexError
-from nconvex.separation import Separation
+from nconvex.lower_bounds.separation import Separation
 
 ANGLES = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
 EQUILATERAL = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])

@@ -7,7 +7,7 @@ from test_dss import LEFT, RIGHT, ring
 
 import nconvex as nc
 from nconvex.definitions import NconvexError
-from nconvex.springs import pull
+from nconvex.samplers.springs import pull
 
 rng = np.random.default_rng(0)
 A, B, THETA = rng.normal(size=(3, 5))

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import NconvexError, RMSProp, pairs
-from nconvex.store import FORMAT, Store
-from nconvex.survey import main
+from nconvex import NconvexError, RMSProp
+from nconvex.survey import pairs
+from nconvex.survey.command import main
+from nconvex.survey.store import FORMAT, Store
 
 FIELDS = (("setting", "i8"), ("pair", "i8"), ("word", "U8"), ("flag", "?"), ("value", "f8"))
 ABOUT = {"what": [1, 2.5, "three"]}
@@ -49,7 +50,7 @@ def worker(path, pause=0.0):
 
 @pytest.fixture(scope="module")
 def uninterrupted():
-    return nc.survey(SETTINGS, PAIRS, 5, workers=1).records
+    return nc.survey.run(SETTINGS, PAIRS, 5, workers=1).records
 
 
 def filled(path):
@@ -133,25 +134,25 @@ def test_a_string_is_read_no_larger_than_it_is(tmp_path):
 
 def test_a_survey_grows_and_is_the_same_as_in_one_go(tmp_path, uninterrupted):
     path = tmp_path / "s"
-    nc.survey(SETTINGS, 3, 5, path)
+    nc.survey.run(SETTINGS, 3, 5, path)
     seen = []
-    grown = nc.survey(SETTINGS, PAIRS, 5, path, progress=lambda done, *_: seen.append(done))
+    grown = nc.survey.run(SETTINGS, PAIRS, 5, path, progress=lambda done, *_: seen.append(done))
     assert seen == list(range(7, 2 * PAIRS + 1))  # what was there is not done again
     assert grown.records.tobytes() == uninterrupted.tobytes()
     assert pairs.load(path).pairs == PAIRS
     with pytest.raises(NconvexError, match=f"of {PAIRS} pairs a setting, which can grow but not"):
-        nc.survey(SETTINGS, 3, 5, path)
+        nc.survey.run(SETTINGS, 3, 5, path)
     with pytest.raises(NconvexError, match="holds another survey"):
-        nc.survey(SETTINGS, PAIRS, 6, path)
+        nc.survey.run(SETTINGS, PAIRS, 6, path)
     with pytest.raises(NconvexError, match="holds another survey"):
-        nc.survey(SETTINGS[:1], PAIRS, 5, path)
+        nc.survey.run(SETTINGS[:1], PAIRS, 5, path)
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
 def test_who_may_only_read_reads_and_leaves_all_as_it_is(monkeypatch, capsys):
     with tempfile.TemporaryDirectory() as folder:  # not pytest's, which others may not enter
         path = Path(folder) / "s"
-        survey = nc.survey(SETTINGS, 1, 5, path)
+        survey = nc.survey.run(SETTINGS, 1, 5, path)
         before = path.stat().st_mtime_ns, path.read_bytes(), os.listdir(folder)
         path.chmod(0o444)
         os.chmod(folder, 0o555)
@@ -175,7 +176,7 @@ def test_who_may_only_read_reads_and_leaves_all_as_it_is(monkeypatch, capsys):
 def test_a_survey_is_read_while_others_write(tmp_path, uninterrupted):
     path = tmp_path / "s"
     counts = []
-    nc.survey(SETTINGS, PAIRS, 5, path, workers=1,
+    nc.survey.run(SETTINGS, PAIRS, 5, path, workers=1,
               progress=lambda *_: counts.append(len(pairs.load(path).records)))  # fmt: skip
     assert counts == list(range(1, 2 * PAIRS + 1))
     assert os.listdir(tmp_path) == ["s"]
@@ -198,13 +199,13 @@ def test_what_cannot_keep_a_survey_is_refused(tmp_path, monkeypatch, name, words
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     with pytest.raises(NconvexError, match=words):
-        nc.survey(SETTINGS, 1, 5, name)
+        nc.survey.run(SETTINGS, 1, 5, name)
     assert os.listdir() == ["file"]
 
 
 def test_any_other_name_will_do(tmp_path):
     for name in ("with space", "per%cent", "what?mode=ro", "sharp#", "ü", "a&immutable=1"):
-        nc.survey(SETTINGS[0], 1, 5, tmp_path / name)
+        nc.survey.run(SETTINGS[0], 1, 5, tmp_path / name)
         assert pairs.load(tmp_path / name).complete
         assert name in os.listdir(tmp_path)
 
@@ -233,11 +234,11 @@ def test_other_files_and_other_versions_are_told(tmp_path):
 
 def test_a_survey_is_not_continued_by_other_versions(tmp_path, monkeypatch):
     path = tmp_path / "s"
-    nc.survey(SETTINGS[0], 1, store=path)
+    nc.survey.run(SETTINGS[0], 1, store=path)
     older = {**pairs.versions(), "numba": "0.1"}
     monkeypatch.setattr(pairs, "versions", lambda: older)
     with pytest.raises(NconvexError, match="was made by nconvex"):
-        nc.survey(SETTINGS[0], 1, store=path)
+        nc.survey.run(SETTINGS[0], 1, store=path)
     assert len(pairs.load(path).records) == 1
 
 
@@ -278,7 +279,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path, uninterrupted
             files += 1
             seen = set()
             path = tmp_path / f"s{files}"
-    result = nc.survey(SETTINGS, PAIRS, 5, path, workers=2, keep_strings=True)
+    result = nc.survey.run(SETTINGS, PAIRS, 5, path, workers=2, keep_strings=True)
     assert result.records.tobytes() == uninterrupted.tobytes()
 
 
@@ -317,7 +318,7 @@ except NconvexError as error:
 
 def test_the_configuration_is_plain_json(tmp_path):
     path = tmp_path / "s"
-    nc.survey(SETTINGS, 1, 5, path)
+    nc.survey.run(SETTINGS, 1, 5, path)
     connection = sqlite3.connect(path)
     ((text,),) = connection.execute("SELECT json FROM about WHERE key = 'configuration'")
     connection.close()

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import MLP, NconvexError, RMSProp, intervals, pairs, presets
-from nconvex import survey as survey_module
-from nconvex.cli import Progress
+from nconvex import MLP, NconvexError, RMSProp
+from nconvex.commands.cli import Progress
 from nconvex.definitions import TrainingStatus
-from nconvex.merging import Connectivity
-from nconvex.pairs import Setting, grid
-from nconvex.survey import main
-from nconvex.workers import Processes, WorkersLost
+from nconvex.samplers.merging import Connectivity
+from nconvex.survey import command, intervals, pairs, presets
+from nconvex.survey.command import main
+from nconvex.survey.pairs import Setting, grid
+from nconvex.survey.workers import Processes, WorkersLost
 
 SMALL = RMSProp(budget=400)
 #: With every outcome among their records.
@@ -40,7 +40,7 @@ PAIRS = 8
 
 @pytest.fixture(scope="module")
 def one_thread():
-    return nc.survey(SETTINGS, PAIRS, 3, workers=1)
+    return nc.survey.run(SETTINGS, PAIRS, 3, workers=1)
 
 
 # -- Records ---------------------------------------------------------------------------------------
@@ -69,9 +69,11 @@ def test_whatever_status_a_sampler_returns_is_counted(monkeypatch, status):
     shown = []
 
     def survey():
-        progress = survey_module._Line(Progress(quiet=True))
+        progress = command._Line(Progress(quiet=True))
         setting = Setting(sampler="springs", L0=2e-2, samples=20, rmsprop=SMALL)
-        return nc.survey(setting, 2, workers=1, progress=lambda *at: shown.append(progress(*at)))
+        return nc.survey.run(
+            setting, 2, workers=1, progress=lambda *at: shown.append(progress(*at))
+        )
 
     if status is nc.ConnectionStatus.INTERRUPTED:  # an interrupted search is not a finished pair
         with pytest.raises(CancelledError):
@@ -87,7 +89,7 @@ def test_every_pair_of_every_sampler_is_counted(tmp_path):
     few = RMSProp(budget=200)
     samplers = ("plain", "revive", "breadth-first")  # the springs' descents take longest
     settings = grid(sampler=samplers, L0=5e-4, samples=50, rmsprop=few, depth=2)
-    result = nc.survey(settings, 6, store=tmp_path / "s")
+    result = nc.survey.run(settings, 6, store=tmp_path / "s")
     rows = result.aggregates()
     assert sum(rows[outcome] for outcome in pairs.OUTCOMES).tolist() == [6] * len(settings)
     assert len(pairs.load(tmp_path / "s").records) == 6 * len(settings)
@@ -136,12 +138,12 @@ def test_a_start_in_vain_is_not_tried_again_for_a_lower_threshold(monkeypatch):
 
 
 def test_two_threads_and_two_processes_give_the_same_records(one_thread, tmp_path):
-    threads = nc.survey(SETTINGS, PAIRS, 3, tmp_path / "s", workers=2)
+    threads = nc.survey.run(SETTINGS, PAIRS, 3, tmp_path / "s", workers=2)
     assert threads.records.tobytes() == one_thread.records.tobytes()
     context = multiprocessing.get_context("spawn")
     for executor in (Processes(2), ProcessPoolExecutor(1, mp_context=context)):
         with executor:
-            processes = nc.survey(SETTINGS, PAIRS, 3, executor=executor)
+            processes = nc.survey.run(SETTINGS, PAIRS, 3, executor=executor)
         assert processes.records.tobytes() == one_thread.records.tobytes()
 
 
@@ -152,7 +154,7 @@ def test_processes_from_the_command_line(one_thread, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        nc.survey(SETTINGS, PAIRS, 3, path, workers=1, progress=stop)
+        nc.survey.run(SETTINGS, PAIRS, 3, path, workers=1, progress=stop)
     assert main(["resume", str(path), "--processes", "--workers", "2"]) == 0
     assert pairs.load(path).records.tobytes() == one_thread.records.tobytes()
     assert not multiprocessing.active_children()
@@ -160,7 +162,7 @@ def test_processes_from_the_command_line(one_thread, tmp_path):
 
 def test_strings_are_kept_where_asked_for(tmp_path):
     setting = SETTINGS[0]
-    result = nc.survey(setting, 3, 3, tmp_path / "s", keep_strings=True)
+    result = nc.survey.run(setting, 3, 3, tmp_path / "s", keep_strings=True)
     with pairs.Store(tmp_path / "s", pairs.FIELDS) as store:
         for record in result.records:
             beads = store.beads(0, int(record["pair"]))
@@ -168,12 +170,12 @@ def test_strings_are_kept_where_asked_for(tmp_path):
             lengths = np.linalg.norm(np.diff(beads, axis=0), axis=1)
             assert record["path_length"] == pytest.approx(lengths.sum(), rel=1e-14)
     with pytest.raises(NconvexError, match="strings are kept in a store"):
-        nc.survey(setting, 3, keep_strings=True)
+        nc.survey.run(setting, 3, keep_strings=True)
 
 
 def test_more_is_accepted_where_asked_for():
     strict, lax = grid(L0=1e-3, alpha=0.95, accept=(1.0, 1.1), samples=50, insert="midpoint")
-    result = nc.survey((strict, lax), 10)
+    result = nc.survey.run((strict, lax), 10)
     rows = result.aggregates()
     assert rows["connected"][1] >= rows["connected"][0] > 0
     assert result.of(1)["max_error"].max() > 1e-3
@@ -282,7 +284,7 @@ def test_figures_show_what_was_measured(one_thread):
     assert len(beads.containers) == 2  # depth 10 and depth 1
     paper = Setting("quadratic", "authors", "mae", L0=0.1)
     points = presets.published((paper,))
-    survey = nc.survey(grid(paper, accept=(1.0, 1.1), samples=50), 3)
+    survey = nc.survey.run(grid(paper, accept=(1.0, 1.1), samples=50), 3)
     beads = nc.plots.survey(survey, points).axes[1]
     published = np.asarray(beads.containers[-1].lines[0].get_ydata())
     assert published.tolist() == [point.beads - 2 for point in points]
@@ -293,7 +295,7 @@ def test_figures_show_what_was_measured(one_thread):
 
 
 def test_the_figure_of_alpha_has_the_prediction():
-    survey = nc.survey(grid(alpha=(0.5, 0.8, 1.0), samples=50), 5)
+    survey = nc.survey.run(grid(alpha=(0.5, 0.8, 1.0), samples=50), 5)
     axes = nc.plots.survey(survey).axes
     assert len(axes) == 5
     records = survey.records[survey.records["connected"] & (survey.records["alpha"] < 1)]
@@ -382,7 +384,7 @@ def test_a_record_has_room_for_its_setting(tmp_path):
         "quadratic", "leaky-relu", hidden=shape, samples=np.int64(5), depth=np.int32(1),
         rmsprop=RMSProp(budget=1),
     )  # fmt: skip
-    record = nc.survey(setting, np.int64(1), store=tmp_path / "s").records[0]
+    record = nc.survey.run(setting, np.int64(1), store=tmp_path / "s").records[0]
     assert record["hidden"] == "-".join(map(str, shape))
     assert record["activation"] == "leaky-relu"
     assert pairs.load(tmp_path / "s").settings == (setting,)
@@ -397,17 +399,17 @@ def test_classifiers_are_surveyed_with_any_activation():
 
 def test_bad_surveys_are_named():
     with pytest.raises(NconvexError, match="one setting at least"):
-        nc.survey(())
+        nc.survey.run(())
     with pytest.raises(NconvexError, match="occurs twice"):
-        nc.survey((Setting(), Setting()))
+        nc.survey.run((Setting(), Setting()))
     with pytest.raises(NconvexError, match="pairs must be an integer of at least 1, not 0"):
-        nc.survey(Setting(), 0)
+        nc.survey.run(Setting(), 0)
     with pytest.raises(NconvexError, match="pairs must be at most 1000000"):
-        nc.survey(Setting(), 10**21)
+        nc.survey.run(Setting(), 10**21)
     with pytest.raises(NconvexError, match="workers must be at most 1024"):
-        nc.survey(Setting(), workers=10**21)
+        nc.survey.run(Setting(), workers=10**21)
     with pytest.raises(NconvexError, match="executor must be an Executor or a Dask client, not 3"):
-        nc.survey(Setting(), executor=3)
+        nc.survey.run(Setting(), executor=3)
 
 
 def test_the_presets_are_the_published_ones():
@@ -509,7 +511,7 @@ def test_a_survey_grows_from_the_command_line(tmp_path, monkeypatch, capsys):
 )
 def test_outputs_and_sizes_are_tried_before_any_work(tmp_path, monkeypatch, capsys, argv, words):
     monkeypatch.chdir(tmp_path)
-    nc.survey(Setting(L0=1e-2, samples=20), 1, store="s")
+    nc.survey.run(Setting(L0=1e-2, samples=20), 1, store="s")
     before = (tmp_path / "s").read_bytes()
     monkeypatch.setattr(pairs, "run", lambda *_, **__: pytest.fail("it works"))
     try:
@@ -533,11 +535,11 @@ def test_without_a_store_what_was_finished_is_printed(monkeypatch, capsys, stop)
             yield pairs.run(0, pair, setting, (0, pair), False)
         raise stop
 
-    monkeypatch.setattr("nconvex.workers.results", stopped)
+    monkeypatch.setattr("nconvex.survey.workers.results", stopped)
     status = main(["run", "--L0", "1e-2", "--pairs", "9", "--quiet"])
     assert status == (1 if isinstance(stop, WorkersLost) else 130)
     out, err = capsys.readouterr()
-    assert out == nc.Survey((setting,), 9, (0,), _records(setting, 2)).table() + "\n"
+    assert out == nc.survey.Survey((setting,), 9, (0,), _records(setting, 2)).table() + "\n"
     assert err.count("\n") == 1
 
 
@@ -568,7 +570,6 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, workers):
     assert [file.name for file in tmp_path.iterdir()] == ["s"]
 
 
-def test_the_function_and_the_module_are_one():
-    assert nc.survey.main is main
-    assert nc.survey(Setting(L0=1e-2, samples=20), 1).complete
+def test_a_survey_from_python():
+    assert nc.survey.run(Setting(L0=1e-2, samples=20), 1).complete
     assert json.dumps(pairs.versions())

@@ -12,8 +12,9 @@ import pytest
 from differences import check_gradient
 
 import nconvex as nc
-from nconvex import engines, textbook
-from nconvex.parts import ACTIVATIONS, HUBER_DELTA, LOSSES
+from nconvex import textbook
+from nconvex.kernels.parts import ACTIVATIONS, HUBER_DELTA, LOSSES
+from nconvex.network import engines
 
 SOURCE = Path(textbook.__file__)
 

@@ -5,9 +5,9 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from nconvex import vectors
-from nconvex.jit import kernel
-from nconvex.vectors import add_rows, line_residuals
+from nconvex.kernels import vectors
+from nconvex.kernels.jit import kernel
+from nconvex.kernels.vectors import add_rows, line_residuals
 
 
 @kernel

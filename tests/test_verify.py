@@ -20,7 +20,7 @@ import pytest
 import nconvex as nc
 from nconvex import verify
 from nconvex.files import read_arrays, write_arrays
-from nconvex.parts import ACTIVATIONS, NONLINEAR
+from nconvex.kernels.parts import ACTIVATIONS, NONLINEAR
 
 SOURCE = Path(verify.__file__)
 QUAD = nc.quad.problem(seed=0, samples=50)

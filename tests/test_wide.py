@@ -19,9 +19,9 @@ from nconvex import (
     run_pair,
     textbook,
     verify,
-    wide,
 )
-from nconvex.parts import NONLINEAR
+from nconvex.kernels import classifier as wide
+from nconvex.kernels.parts import NONLINEAR
 
 SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
 
@@ -231,7 +231,7 @@ def test_models_in_float32_and_in_float64_have_the_same_first_layers():
 
 def test_first_layers_are_computed_once_and_few_are_kept(monkeypatch):
     problem, theta, _ = make(8)
-    monkeypatch.setattr("nconvex.classification.REMEMBERED", 3)
+    monkeypatch.setattr("nconvex.network.classification.REMEMBERED", 3)
     first = problem.first_layer(theta)
     assert problem.first_layer(theta.copy()) is first
     for k in range(3):

@@ -15,8 +15,10 @@ from multiprocessing.context import SpawnProcess
 import pytest
 
 import nconvex as nc
-from nconvex import NconvexError, jit, pairs, survey, workers
-from nconvex.workers import Processes, WorkersLost
+from nconvex import NconvexError, survey
+from nconvex.kernels import jit
+from nconvex.survey import pairs, workers
+from nconvex.survey.workers import Processes, WorkersLost
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 
@@ -159,7 +161,7 @@ def test_a_signal_waits_until_a_worker_has_started(monkeypatch, signum):
 
 @needs_kill
 def test_what_is_said_of_lost_workers_is_true(tmp_path, monkeypatch):
-    setting = nc.Setting(L0=1e-2, samples=20)
+    setting = nc.survey.Setting(L0=1e-2, samples=20)
 
     def lost(*_):
         yield pairs.run(0, 0, setting, (0, 0), False)
@@ -167,9 +169,9 @@ def test_what_is_said_of_lost_workers_is_true(tmp_path, monkeypatch):
 
     monkeypatch.setattr(workers, "results", lost)
     with pytest.raises(NconvexError, match="they died; nothing keeps what was finished: name a st"):
-        nc.survey(setting, 2)
+        nc.survey.run(setting, 2)
     with pytest.raises(NconvexError, match=r"they died; what was finished is in .*s: resume it"):
-        nc.survey(setting, 2, store=tmp_path / "s")
+        nc.survey.run(setting, 2, store=tmp_path / "s")
     assert len(pairs.load(tmp_path / "s").records) == 1
 
 
@@ -178,7 +180,7 @@ def test_workers_end_with_their_parent_however_it_ends():
     code = f"""
 import multiprocessing, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from nconvex.workers import Processes
+from nconvex.survey.workers import Processes
 import test_workers
 if __name__ == "__main__":
     results = Processes(1).results(test_workers.sleep, [(0.0,), (600.0,)])
@@ -208,7 +210,7 @@ if __name__ == "__main__":
 def test_a_dask_cluster_may_lose_workers_but_not_all(monkeypatch, tmp_path):
     from distributed import Client, LocalCluster
 
-    from nconvex.survey import main
+    from nconvex.survey.command import main
 
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
@@ -226,7 +228,7 @@ def test_a_dask_cluster_may_lose_workers_but_not_all(monkeypatch, tmp_path):
             workers.results(square, jobs, 1, client.get_executor())
         run = ["run", "--L0", "1e-2", "--pairs", "4", "--quiet", "--store", str(tmp_path / "s")]
         assert main([*run, "--dask", cluster.scheduler_address]) == 0
-        expected = nc.survey(nc.grid(L0=(1e-2,)), 4).records
+        expected = nc.survey.run(nc.survey.grid(L0=(1e-2,)), 4).records
         assert pairs.load(tmp_path / "s").records.tobytes() == expected.tobytes()
         monkeypatch.setattr(workers, "PATIENCE", 0.2)
         cluster.scale(0)

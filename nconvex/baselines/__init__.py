@@ -1,0 +1,1 @@
+"""Other ways to connect two models, held against the same certificate."""

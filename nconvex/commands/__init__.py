@@ -1,0 +1,1 @@
+"""Arguments, printout, files and signals of the commands."""

@@ -1,0 +1,1 @@
+"""The polynomials, and handwritten digits."""

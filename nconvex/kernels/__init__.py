@@ -1,0 +1,1 @@
+"""Compiled functions over arrays: how they are compiled, and what they compute."""

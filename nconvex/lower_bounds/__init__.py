@@ -1,0 +1,1 @@
+"""What no path can go below."""

@@ -1,0 +1,103 @@
+"""What all landscapes of a network share: its start, its redundant units, its description."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from copy import copy
+from typing import TypeVar
+
+import numpy as np
+
+from nconvex.definitions import Peak, RMSProp, require_ends, require_theta
+from nconvex.landscape import Differentiable, Trainable, settings
+from nconvex.network import redundancy
+from nconvex.network.mlp import MLP
+from nconvex.proof import certify
+
+_Same = TypeVar("_Same", bound="NetworkLandscape")
+
+
+class NetworkLandscape(Trainable, Differentiable, ABC):
+    """A network, data and settings of its descents, without what computes anything.
+
+    Attributes:
+        model: The network.
+        loss_name: What is averaged over the test set.
+        rmsprop: Settings of the descents.
+        X: (N, d_in) training inputs.
+        X_test: (M, d_in) test inputs.
+        y_test: (M, d_out) test targets, or (M,) labels.
+    """
+
+    model: MLP
+    loss_name: str
+    rmsprop: RMSProp
+    X: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+    @property
+    @abstractmethod
+    def proof_data(self) -> certify.ProofData:
+        """The network and its test set, as `certify` needs them."""
+
+    def _first_layers(
+        self, theta1: np.ndarray, theta2: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Both ends' first layers on the test set, where `proof_data` has no inputs."""
+        return None
+
+    def segment(self, theta1: np.ndarray, theta2: np.ndarray) -> certify.Segment:
+        """Begin the proof of how high γ(θ₁, θ₂) rises on the test set."""
+        theta1, theta2 = require_ends(theta1, theta2, self.model.n_parameters)
+        first = self._first_layers(theta1, theta2)
+        return certify.Segment(self.proof_data, theta1, theta2, first)
+
+    def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
+        """Prove that γ stays below L₀ on the test set, or else bracket its maximum.
+
+        See `certify.maximum`.
+        """
+        return certify.maximum(self.segment(theta1, theta2), L0)
+
+    def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
+        """Bracket max γ on the test set, with proof, to a relative gap."""
+        return certify.maximum(self.segment(theta1, theta2), gap=gap)
+
+    def initial(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a start θ, (P,); see `MLP`."""
+        return self.model.initial(rng)
+
+    def revive(self, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return θ with units that are not needed folded away, and with them drawn anew.
+
+        See `redundancy.revive`; "not needed" is judged on the test set, whose loss must not
+        change, and kinks are placed on the training set. A network without a hidden layer, which
+        has no such units, stays as it is.
+        """
+        theta = require_theta("theta", theta, self.model.n_parameters)
+        if len(self.model.sizes) < 3:
+            return theta.copy(), theta.copy()
+        return redundancy.revive(self.model, theta, self.loss, self.X_test, self.X, rng)
+
+    def with_descents(self: _Same, rmsprop: RMSProp) -> _Same:
+        """Return the same landscape with other settings of its descents."""
+        other = copy(self)
+        other.rmsprop = settings(rmsprop)
+        return other
+
+    def describe(self) -> dict[str, np.ndarray]:
+        """Everything that is needed to recompute losses without this package, as arrays."""
+        return {
+            "sizes": np.array(self.model.sizes, dtype=np.int64),
+            "activation": np.array(self.model.activation),
+            "output_activation": np.array(self.model.output_activation),
+            "biases": np.array(self.model.biases),
+            "loss": np.array(self.loss_name),
+            "X_test": self.X_test,
+            "y_test": self.y_test,
+            "theta_layout": np.array(
+                "each row of beads is one theta: layer by layer, first the weights W (m, n) in "
+                "row-major order, one row an input unit, then the biases b (n); a @ W + b"
+            ),
+        }

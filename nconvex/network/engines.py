@@ -1,0 +1,235 @@
+"""What computes the losses, gradients and descents of a network on data: three ways, one interface.
+
+``textbook``  plain NumPy, to be read (`nconvex.textbook`)
+``samples``   compiled, sample by sample, for every network (`kernels`)
+``regions``   compiled, by linear regions, for ReLU networks of one input (`pieces`)
+
+An engine owns the layout of the data, the workspaces and the descents. Its data are float64 and
+were checked by `Problem`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, Protocol
+
+import numpy as np
+
+from nconvex import textbook
+from nconvex.definitions import NconvexError, RMSProp, require_choice
+from nconvex.kernels import regions as pieces
+from nconvex.kernels import samples as kernels
+from nconvex.kernels.parts import LOSSES, MSE
+from nconvex.kernels.vectors import aligned
+from nconvex.network.mlp import MLP
+
+#: Multiply-adds after which a kernel returns to Python, so that Ctrl-C is heard within seconds. A
+#: QUAD descent stays far below and is one call.
+WORK_BETWEEN_SIGNALS = 2e9
+
+
+class Engine(Protocol):
+    """What a `Problem` delegates to. Losses are the test set's, gradients the training set's."""
+
+    def losses(self, thetas: np.ndarray) -> np.ndarray:
+        """L(X_test, θ) of each row θ of thetas (T, P), as (T,)."""
+        ...
+
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """L(X, θ) for θ (P,), and ∂L/∂θ (P,)."""
+        ...
+
+    def descend(
+        self, theta: np.ndarray, target: float, settings: RMSProp
+    ) -> tuple[np.ndarray, int]:
+        """Run RMSProp until L(X_test, θ) ≤ target; returns θ and the steps done."""
+        ...
+
+
+class Textbook:
+    """`nconvex.textbook` on data."""
+
+    def __init__(self, model: MLP, loss: str, *data: np.ndarray):
+        self._network = model, loss
+        self._train, self._test = data[:2], data[2:]
+
+    def losses(self, thetas: np.ndarray) -> np.ndarray:
+        """L(X_test, θ) of each row of thetas (T, P)."""
+        with np.errstate(all="ignore"):
+            return np.array(
+                [textbook.mean_loss(*self._network, theta, *self._test) for theta in thetas]
+            )
+
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """L(X, θ) and ∂L/∂θ."""
+        model, loss = self._network
+        with np.errstate(all="ignore"):
+            return (
+                textbook.mean_loss(model, loss, theta, *self._train),
+                textbook.gradient(model, loss, theta, *self._train),
+            )
+
+    def descend(
+        self, theta: np.ndarray, target: float, settings: RMSProp
+    ) -> tuple[np.ndarray, int]:
+        """Run RMSProp until L(X_test, θ) ≤ target."""
+        with np.errstate(all="ignore"):  # a descent that diverges is a result
+            theta, _, steps = textbook.descend(
+                theta,
+                lambda each: textbook.gradient(*self._network, each, *self._train),
+                lambda each: textbook.mean_loss(*self._network, each, *self._test),
+                target,
+                settings,
+            )
+        return theta, steps
+
+
+class BySamples:
+    """`kernels` on data: for every network."""
+
+    kernels: Any = kernels
+
+    def __init__(
+        self,
+        model: MLP,
+        loss: str,
+        X: np.ndarray,
+        y: np.ndarray,
+        X_test: np.ndarray,
+        y_test: np.ndarray,
+    ):
+        self._sizes = model.sizes
+        self._work_of_a_pass = float(model.n_parameters)
+        self._network = model.layers, LOSSES[loss]
+        self._train = self._laid_out(X, y)
+        self._test = self._laid_out(X_test, y_test)
+        self._sums: tuple[np.ndarray, ...] = ()  # what descents need besides
+
+    def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return samples as the kernels need them."""
+        return units_major(X), units_major(y)
+
+    def _workspace(self) -> tuple[np.ndarray, ...]:
+        sizes = self._sizes
+        return aligned(sum(sizes), kernels.TILE), aligned(2, max(sizes), kernels.TILE)
+
+    def work(self) -> tuple[np.ndarray, ...]:
+        """Return the kernels' workspaces. Each thread has its own."""
+        kind = type(self), self._sizes
+        if kind not in _workspaces.by_kind:
+            _workspaces.by_kind[kind] = self._workspace()
+        return _workspaces.by_kind[kind]
+
+    def calls(self, passes: int) -> int:
+        """How many times `passes` samples may go through the network between two signals."""
+        return max(1, int(WORK_BETWEEN_SIGNALS / (passes * self._work_of_a_pass)))
+
+    def losses(self, thetas: np.ndarray) -> np.ndarray:
+        """L(X_test, θ) of each row of thetas (T, P)."""
+        losses = np.empty(len(thetas))
+        chunk = self.calls(self._test[0].shape[1])
+        for start in range(0, len(thetas), chunk):
+            part = slice(start, start + chunk)
+            self.kernels.mean_losses(
+                np.ascontiguousarray(thetas[part]),
+                *self._network,
+                *self._test,
+                *self.work(),
+                losses[part],
+            )
+        return losses
+
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """L(X, θ) and ∂L/∂θ."""
+        gradient = np.empty(theta.size)
+        loss = self.kernels.loss_and_gradient(
+            theta, *self._network, *self._train, *self.work(), gradient
+        )
+        return float(loss), gradient
+
+    def descend(
+        self, theta: np.ndarray, target: float, settings: RMSProp
+    ) -> tuple[np.ndarray, int]:
+        """Run RMSProp until L(X_test, θ) ≤ target."""
+        theta = theta.copy()
+        mean_square, gradient = np.zeros(theta.size), np.empty(theta.size)
+        check = settings.check_every
+        chunk = self.calls(3 * self._train[0].shape[1] * check) * check
+        step, loss = 0, math.inf
+        while True:
+            last_step = min(step + chunk, settings.budget)
+            step, loss = self.kernels.rmsprop(
+                theta,
+                mean_square,
+                *self._network,
+                *self._train,
+                *self._sums,
+                *self._test,
+                target,
+                *settings.numbers,
+                step,
+                last_step,
+                *self.work(),
+                gradient,
+            )
+            if step == settings.budget or not target < loss < math.inf:
+                return theta, int(step)
+
+
+class ByRegions(BySamples):
+    """`pieces` on data: for ReLU networks of one input."""
+
+    kernels = pieces
+
+    def __init__(self, model: MLP, loss: str, *data: np.ndarray):
+        if not is_piecewise_linear(model):
+            raise NconvexError(f"engine 'regions' needs a ReLU network of one input, not {model}")
+        super().__init__(model, loss, *data)
+        X, Y, _ = self._train
+        squared = LOSSES[loss] == MSE
+        self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
+
+    def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        X, Y = sorted_by_x(X, y)
+        return X, Y, pieces.ranked(X[0])
+
+    def _workspace(self) -> tuple[np.ndarray, ...]:
+        return pieces.workspace(self._sizes)
+
+
+ENGINES = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
+
+
+def is_piecewise_linear(model: MLP) -> bool:
+    """Tell whether a network is a continuous, piecewise linear function of one input."""
+    return (model.sizes[0], model.activation, model.output_activation) == (1, "relu", "identity")
+
+
+def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
+    """Make an engine by its name, by default the fastest."""
+    if name is None:
+        name = "regions" if is_piecewise_linear(model) else "samples"
+    require_choice("engine", name, ENGINES)
+    return ENGINES[name](model, loss, *data)
+
+
+class _Workspaces(threading.local):
+    def __init__(self) -> None:
+        self.by_kind: dict[tuple[Any, ...], tuple[np.ndarray, ...]] = {}
+
+
+_workspaces = _Workspaces()
+
+
+def sorted_by_x(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of one input in the order of x, units-major."""
+    order = np.argsort(X[:, 0], kind="stable")
+    return units_major(X[order]), units_major(y[order])
+
+
+def units_major(samples: np.ndarray) -> np.ndarray:
+    """Lay out (N, d) as (d, N), each row contiguous."""
+    rows = aligned(samples.shape[1], samples.shape[0])
+    rows[:] = samples.T
+    return rows

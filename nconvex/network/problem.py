@@ -1,0 +1,143 @@
+"""A landscape from a network, a loss and data: the surface that the paper studies."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from nconvex.curve import interpolate
+from nconvex.definitions import (
+    Descent,
+    NconvexError,
+    RMSProp,
+    numbers,
+    require_choice,
+    require_ends,
+    require_finite,
+    require_kind,
+    require_number,
+    require_t,
+    require_theta,
+)
+from nconvex.kernels import parts
+from nconvex.landscape import descent_status, settings
+from nconvex.network import engines
+from nconvex.network.base import NetworkLandscape
+from nconvex.network.mlp import MLP
+from nconvex.proof import certify
+
+#: The descent aims this much lower, relative to its target: it orders its sums differently than
+#: `loss` does, which has the last word and grants no tolerance.
+ROUNDING = 1e-12
+
+#: Points of a line whose networks are made at once.
+POINTS = 4096
+
+
+class Problem(NetworkLandscape):
+    """Model + loss + data, as a landscape for `train` and `connect`.
+
+    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `parts.LOSSES`. Gradients are the
+    training set's; **every loss that is reported is the test set's**, which no gradient sees (the
+    stopping test of a descent does look at it, as the draft's "trained to L₀ on the test set"
+    demands).
+
+    Args:
+        model: The network.
+        loss: "mse", "mae", "huber" or "log-cosh"; formulas in `model`.
+        X: (N, d_in) training inputs.
+        y: (N, d_out) training targets.
+        X_test: (M, d_in) test inputs.
+        y_test: (M, d_out) test targets.
+        rmsprop: Settings of the descents.
+        engine: What computes: "textbook" (plain NumPy), "samples", "regions"; by default the
+            fastest that can. See `engines`.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        loss: str,
+        X: np.ndarray,
+        y: np.ndarray,
+        X_test: np.ndarray,
+        y_test: np.ndarray,
+        rmsprop: RMSProp | None = None,
+        engine: str | None = None,
+    ):
+        require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
+        require_choice("loss", loss, parts.LOSSES)
+        self.model = model
+        self.loss_name = loss
+        self.rmsprop = settings(rmsprop)
+        self.X, self.y = _checked("", model, X, y)
+        self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
+        self.engine = engines.make(engine, model, loss, self.X, self.y, self.X_test, self.y_test)
+        self._n_parameters = model.n_parameters
+
+    def loss(self, theta: np.ndarray) -> float:
+        """L(X_test, θ) for θ (P,)."""
+        theta = require_theta("theta", theta, self._n_parameters)
+        return float(self.engine.losses(theta[None])[0])
+
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
+        return self.engine.loss_and_gradient(require_theta("theta", theta, self._n_parameters))
+
+    def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the gradient of the training set's loss, (P,); `rng` is not needed."""
+        return self.loss_and_gradient(theta)[1]
+
+    def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
+        """Run full-batch RMSProp until L(X_test, θ) ≤ target; `rng` is not needed."""
+        require_number("target", target)
+        theta = require_theta("theta", theta, self._n_parameters)
+        theta, steps = self.engine.descend(theta, target * (1.0 - ROUNDING), self.rmsprop)
+        finite = np.isfinite(theta).all()  # tanh of an infinite weight is finite again
+        loss = float(self.engine.losses(theta[None])[0]) if finite else np.inf
+        return Descent(theta, loss, steps, descent_status(loss, target))
+
+    def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
+        theta1, theta2 = require_ends(theta1, theta2, self._n_parameters)
+        t = require_t(t)
+        parts = [t[start : start + POINTS] for start in range(0, t.size, POINTS)]
+        return np.concatenate(
+            [self.engine.losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
+        )
+
+    @cached_property
+    def proof_data(self) -> certify.ProofData:
+        """The network and its test set, as `certify` needs them."""
+        order = np.argsort(self.X_test[:, 0], kind="stable")  # neighbours agree on their ReLUs
+        return certify.ProofData(
+            self.model.layers,
+            parts.LOSSES[self.loss_name],
+            certify.counts_of(len(order)),
+            np.abs(self.X_test).max(axis=0),
+            inputs=certify.in_tiles(self.X_test[order]),
+            targets=certify.in_tiles(self.y_test[order]),
+            largest_target=np.abs(self.y_test).max(axis=0),
+        )
+
+
+def _checked(
+    suffix: str, model: MLP, X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    arrays = []
+    for name, given, columns in (("X", X, model.sizes[0]), ("y", y, model.sizes[-1])):
+        name += suffix
+        array = numbers(name, given)
+        if array.ndim != 2 or array.shape[1] != columns or len(array) == 0:
+            hint = f"; use {name}[:, None]" if array.ndim == 1 and columns == 1 else ""
+            raise NconvexError(
+                f"{name} has shape {array.shape}; the model needs (N, {columns}), N ≥ 1{hint}"
+            )
+        require_finite(name, array)
+        arrays.append(array)
+    if len(arrays[0]) != len(arrays[1]):
+        raise NconvexError(
+            f"X{suffix} has {len(arrays[0])} samples but y{suffix} has {len(arrays[1])}"
+        )
+    return arrays[0], arrays[1]

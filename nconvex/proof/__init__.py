@@ -1,0 +1,1 @@
+"""How high γ rises on a segment, proven."""

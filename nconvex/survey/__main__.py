@@ -1,0 +1,7 @@
+"""`python -m nconvex.survey`."""
+
+import sys
+
+from nconvex.survey.command import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The draft's two experiments, as landscapes: data, network, loss and settings."""
