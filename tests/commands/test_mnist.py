@@ -16,7 +16,7 @@ from nconvex.data import digits
 from nconvex.mnist import main
 
 ORIGINALS = os.environ.get(
-    "NCONVEX_MNIST", str(Path(__file__).parents[2] / "shared" / "data" / "mnist")
+    "NCONVEX_MNIST", str(Path(__file__).parents[3] / "shared" / "data" / "mnist")
 )
 
 

@@ -32,7 +32,7 @@ PAIRS = 12
 WORKER = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from nconvex import pairs
+from nconvex.survey import pairs
 from test_store import SETTINGS, PAIRS
 print("ready", flush=True)
 pairs.survey(SETTINGS, PAIRS, 5, sys.argv[1], workers=2, keep_strings=True,
@@ -298,7 +298,8 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path, uninterrupted):
     code = f"""
 import resource, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from nconvex import NconvexError, pairs
+from nconvex import NconvexError
+from nconvex.survey import pairs
 from test_store import SETTINGS, PAIRS
 pairs.survey(SETTINGS, PAIRS, 5, workers=1)
 room = 60_000

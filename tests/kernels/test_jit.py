@@ -15,7 +15,7 @@ from numba.core import config
 
 from nconvex.kernels import jit
 
-PACKAGE = Path(__file__).parents[1] / "nconvex"
+PACKAGE = Path(__file__).parents[2] / "nconvex"
 
 #: A package of two kernel files, of which one calls a part of the other.
 PARTS = """

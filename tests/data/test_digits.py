@@ -17,7 +17,7 @@ from nconvex.data.mnist_subset import make
 from nconvex.definitions import NconvexError
 from nconvex.files import write_arrays
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FULL = Path(os.environ.get(digits.VARIABLE, ROOT.parent / "shared" / "data" / "mnist"))
 ORIGINALS = digits.FILES
 NAMES = [file.name for file in ORIGINALS]

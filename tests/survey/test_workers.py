@@ -15,9 +15,9 @@ from multiprocessing.context import SpawnProcess
 import pytest
 
 import nconvex as nc
-from nconvex import NconvexError, survey
+from nconvex import NconvexError
 from nconvex.kernels import jit
-from nconvex.survey import pairs, workers
+from nconvex.survey import command, pairs, workers
 from nconvex.survey.workers import Processes, WorkersLost
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
@@ -93,9 +93,9 @@ def test_workers_of_a_quiet_survey_announce_no_compilation(monkeypatch):
         raise NconvexError("done")
 
     monkeypatch.delenv(jit.QUIET, raising=False)
-    monkeypatch.setattr(survey, "survey", surveyed)
-    assert survey.main(["run", "--processes", "--workers", "1"]) == 2
-    assert survey.main(["run", "--processes", "--workers", "1", "--quiet"]) == 2
+    monkeypatch.setattr(command, "survey", surveyed)
+    assert command.main(["run", "--processes", "--workers", "1"]) == 2
+    assert command.main(["run", "--processes", "--workers", "1", "--quiet"]) == 2
     assert heard == [None, "1"]
 
 

@@ -239,7 +239,7 @@ def test_the_same_holds_without_the_jit_and_with_bounds_checked(mode):
     environment = {**os.environ, mode: "1", "NCONVEX_INNER_RUN": "1"}
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", __file__],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=environment,
         capture_output=True,
         text=True,

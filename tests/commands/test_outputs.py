@@ -26,8 +26,8 @@ def run(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
     """Run code in a process, where standard streams and signals are real."""
     head = (  # the package itself takes longer to import than all of these tests
         "import os, sys, types; sys.modules['nconvex'] = types.ModuleType('nconvex')\n"
-        f"sys.modules['nconvex'].__path__ = [{str(Path(outputs.__file__).parent)!r}]\n"
-        "from nconvex import interrupts, outputs\n"
+        f"sys.modules['nconvex'].__path__ = [{str(Path(outputs.__file__).parents[1])!r}]\n"
+        "from nconvex.commands import interrupts, outputs\n"
     )
     command = [sys.executable, "-c", head + code]
     return subprocess.run(command, stdout=stdout, stderr=stderr, text=True, **options)
@@ -318,7 +318,7 @@ def test_a_signal_while_the_package_is_imported_ends_the_command(tmp_path, modul
         [sys.executable, *module],
         capture_output=True,
         text=True,
-        cwd=Path(outputs.__file__).parents[1],
+        cwd=Path(outputs.__file__).parents[2],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert (done.returncode, done.stdout, done.stderr) == (128 + signum, "", "interrupted\n")
