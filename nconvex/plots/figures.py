@@ -28,8 +28,8 @@ from nconvex.string import String
 
 if TYPE_CHECKING:
     from nconvex.samplers.merging import Connectivity, Merge
-    from nconvex.survey.pairs import Setting, Survey
-    from nconvex.survey.presets import Published
+    from nconvex.survey.published import Published
+    from nconvex.survey.records import Setting, Survey
 
 BLUE = "#0072B2"
 ORANGE = "#D55E00"

@@ -1,4 +1,4 @@
-"""Many pairs, from the command line; `nc.survey.run(...)` is `pairs.survey`.
+"""Many pairs, from the command line.
 
     python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
 
@@ -24,23 +24,14 @@ from nconvex.files import STDOUT, write_whole
 from nconvex.kernels import jit
 from nconvex.kernels.parts import LOSSES
 from nconvex.samplers import SAMPLERS
-from nconvex.survey import presets
-from nconvex.survey.pairs import (
-    ACTIVATIONS,
-    OUTCOMES,
-    TASKS,
-    Setting,
-    Survey,
-    grid,
-    load,
-    resume,
-    survey,
-)
+from nconvex.survey import presets, published, running
+from nconvex.survey.records import OUTCOMES, Survey, counted
+from nconvex.survey.setting import ACTIVATIONS, TASKS, Setting, grid
 from nconvex.survey.workers import Processes, workers_or_all
 
 #: Seconds between two updates of the line of progress.
-PATIENCE = 0.5
-PATIENCE_WITHOUT_TERMINAL = 10.0
+REFRESH = 0.5
+REFRESH_WITHOUT_TERMINAL = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,8 +59,16 @@ def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int
     line = _Line(progress)
 
     def work(executor: Any) -> Survey:
-        keep = args.keep_strings
-        return survey(settings, pairs, args.seed, args.store, args.workers, executor, keep, line)
+        return running.run(
+            settings,
+            pairs=pairs,
+            seed=args.seed,
+            store=args.store,
+            workers=args.workers,
+            executor=executor,
+            keep_strings=args.keep_strings,
+            progress=line,
+        )
 
     try:
         return _work_and_finish(work, args, prog)
@@ -86,9 +85,12 @@ def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int
 
 
 def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    return _work_and_finish(
-        lambda executor: resume(args.store, args.workers, executor, _Line(progress)), args, prog
-    )
+    def work(executor: Any) -> Survey:
+        return running.resume(
+            args.store, workers=args.workers, executor=executor, progress=_Line(progress)
+        )
+
+    return _work_and_finish(work, args, prog)
 
 
 def _work_and_finish(work: Callable[[Any], Survey], args: argparse.Namespace, prog: str) -> int:
@@ -101,14 +103,14 @@ def _work_and_finish(work: Callable[[Any], Survey], args: argparse.Namespace, pr
 
 
 def _status(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    result = load(args.store)
+    result = running.load(args.store)
     total = result.pairs * len(result.settings)
     finished = f"{args.store}: {len(result.records)} of {total} pairs finished"
     return outputs.deliver(prog, f"{finished}\n{_tables(result)}")
 
 
 def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    result = load(args.store)
+    result = running.load(args.store)
     taken = _files(args.store)
     for name in ("csv", "aggregates", "markdown"):
         if (path := getattr(args, name)) is not None:
@@ -130,7 +132,7 @@ def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> 
 
 
 def _plot(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    result = load(args.store)
+    result = running.load(args.store)
     outputs.require_output("--out", args.out, _files(args.store))
     return outputs.deliver(prog, None, figure=lambda: _draw(result, args.out))
 
@@ -142,7 +144,7 @@ def _files(store: Path | None) -> list[Path]:
 
 
 def _tables(result: Survey) -> str:
-    comparison = presets.comparison(result)
+    comparison = published.comparison(result)
     return result.table() + (
         f"\n\nbeside the published figure:\n\n{comparison}" if comparison else ""
     )
@@ -152,7 +154,7 @@ def _draw(result: Survey, out: Path) -> None:
     def make() -> Any:
         from nconvex import plots  # matplotlib takes longer to import than many a survey to run
 
-        return plots.survey(result, presets.published(result.settings))
+        return plots.survey(result, published.published(result.settings))
 
     outputs.draw(out, make, 110)
 
@@ -328,7 +330,7 @@ def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
     if args.preset is not None:
         if given or args.budget is not None:
             raise NconvexError("--preset says what is surveyed; drop the other options of the grid")
-        preset = presets.preset(args.preset)
+        preset = presets.PRESETS[args.preset]
         return preset.settings, preset.pairs if args.pairs is None else args.pairs
     if args.budget is not None:
         given["rmsprop"] = RMSProp(budget=args.budget)
@@ -369,7 +371,8 @@ class _Line:
         self._progress = progress
         self._began = time.monotonic()
         self._shown = -np.inf
-        self._every = PATIENCE if sys.stderr and sys.stderr.isatty() else PATIENCE_WITHOUT_TERMINAL
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._every = REFRESH if terminal else REFRESH_WITHOUT_TERMINAL
         self._counts = dict.fromkeys(OUTCOMES, 0)
         self.records: list[np.ndarray] = []
 
@@ -382,11 +385,7 @@ class _Line:
         self._shown = now
         here = sum(self._counts.values())
         left = (now - self._began) / here * (total - done)
-        outcomes = ", ".join(
-            f"{count} {outcome.replace('_', ' ')}"
-            for outcome, count in self._counts.items()
-            if count
-        )
+        outcomes = counted(self._counts)
         self._progress.live(f"{done} of {total} pairs, {_duration(left)} left: {outcomes}")
 
 

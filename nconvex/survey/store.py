@@ -24,7 +24,6 @@ import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,10 +37,10 @@ APPLICATION = 0x6E637678
 FORMAT = 2
 
 #: Seconds to wait for another process that is writing.
-PATIENCE = 60.0
+WRITER_TIMEOUT = 60.0
 
 #: Seconds that reading the list of tables may take, which is endless in files made for that.
-PATIENCE_FOR_TABLES = 10.0
+TABLES_TIMEOUT = 10.0
 
 #: Bytes of the digest beside each record and string, by which damage is noticed.
 DIGEST = 8
@@ -86,17 +85,8 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; the journal beside it is merged and removed by the last that writes."""
-        self._connection.close()
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()  # the last that writes merges the journal, and removes it
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -157,12 +147,12 @@ class Store:
         if self._unchanging and self._journal():
             raise NconvexError(f"{self.path} began to change while it was read; try again")
         for *row, digest in rows:
-            place = f"setting {row[0]!r}, pair {row[1]!r}"
+            pair = f"setting {row[0]!r}, pair {row[1]!r}"
             if _digest(row) != digest:
-                self.damaged(f"the record of {place} was altered")
+                self.damaged(f"the record of {pair} was altered")
             for (name, kind), value in zip(self._fields, row, strict=True):
                 if not _is_of(kind, value):
-                    self.damaged(f"{name} of {place} is {value!r:.40}")
+                    self.damaged(f"{name} of {pair} is {value!r:.40}")
         return np.array(
             [tuple(np.nan if value is None else value for value in row) for *row, _ in rows],
             dtype=list(self._fields),
@@ -175,18 +165,18 @@ class Store:
         if row is None:
             return None
         blob, digest = row
-        place = f"the string of setting {setting}, pair {pair}"
+        string = f"the string of setting {setting}, pair {pair}"
         if _digest(blob) != digest:
-            self.damaged(f"{place} was altered")
+            self.damaged(f"{string} was altered")
         try:
             return _array(blob)
         except Exception:  # NumPy's parser raises many kinds
-            self.damaged(f"{place} is not an array")
+            self.damaged(f"{string} is not an array")
 
-    def damaged(self, what: object) -> NoReturn:
+    def damaged(self, reason: str) -> NoReturn:
         """Raise NconvexError: the file is not what it should be."""
         raise NconvexError(
-            f"{self.path} is damaged or not a survey ({what}); restore a copy or start a new file"
+            f"{self.path} is damaged or not a survey ({reason}); restore a copy or start a new file"
         )
 
     # -- Opening ----------------------------------------------------------------------------------
@@ -226,31 +216,19 @@ class Store:
         self._connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?{mode}",
             uri=True,
-            timeout=PATIENCE,
+            timeout=WRITER_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
             execute = self._connection.execute
             execute("PRAGMA trusted_schema = OFF")
-            given_up = time.monotonic() + PATIENCE_FOR_TABLES
+            given_up = time.monotonic() + TABLES_TIMEOUT
             self._connection.set_progress_handler(lambda: time.monotonic() > given_up, 100_000)
             if not execute(_TABLES).fetchall() and configuration is not None:
                 self._write_ahead()
                 self._create(configuration, versions)
-            application, found = (
-                execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("application_id", "user_version")
-            )
-            if application != APPLICATION:
-                raise NconvexError(f"{self.path} is not a survey of nconvex; choose another file")
-            if found != FORMAT:
-                raise NconvexError(
-                    f"{self.path} is of format {found}, not {FORMAT}; use the version of nconvex "
-                    "that made it, or start a new file"
-                )
-            if execute(_TABLES).fetchall() != self._tables():
-                self.damaged("its tables are not those of this version")
+            self._require_ours()
             self._connection.set_progress_handler(None, 0)
             if (verdict := execute("PRAGMA quick_check").fetchone()[0]) != "ok":
                 self.damaged(verdict)
@@ -258,10 +236,8 @@ class Store:
             self.versions: dict[str, str] = self._about("versions")
             if configuration is None:
                 return
-            if {**self.configuration, GROWS: None} != {
-                **json.loads(_json(configuration)),
-                GROWS: None,
-            }:
+            asked = json.loads(_json(configuration))
+            if self.configuration | {GROWS: None} != asked | {GROWS: None}:
                 raise NconvexError(
                     f"{self.path} holds another survey; choose another file, or continue that one "
                     f"with `resume {self.path}`"
@@ -271,6 +247,22 @@ class Store:
         except BaseException:
             self._connection.close()
             raise
+
+    def _require_ours(self) -> None:
+        """Refuse other kinds of files, other formats, and any SQL that is not ours."""
+        application, found = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version")
+        )
+        if application != APPLICATION:
+            raise NconvexError(f"{self.path} is not a survey of nconvex; choose another file")
+        if found != FORMAT:
+            raise NconvexError(
+                f"{self.path} is of format {found}, not {FORMAT}; use the version of nconvex "
+                "that made it, or start a new file"
+            )
+        if self._connection.execute(_TABLES).fetchall() != self._tables():
+            self.damaged("its tables are not those of this version")
 
     def _about(self, key: str) -> dict[str, Any]:
         """Return one of the two JSON objects that say what the file is about."""
@@ -289,7 +281,7 @@ class Store:
 
     def _write_ahead(self) -> None:
         """Switch to a write-ahead log, waiting for others by hand: here SQLite itself does not."""
-        given_up = time.monotonic() + PATIENCE
+        given_up = time.monotonic() + WRITER_TIMEOUT
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -316,24 +308,18 @@ class Store:
     def _tables(self) -> list[tuple[str, str, str, str | None]]:
         """What SQLite lists, by name: the tables, and indices that it makes itself."""
         columns = ", ".join(f"{name} {_TYPES[kind.kind]}" for name, kind in self._fields)
+        key = "PRIMARY KEY (setting, pair)"
+        strings = f"setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, {key}"
+        listed: list[tuple[str, str, str | None]] = [
+            ("about", "about", "about (key TEXT PRIMARY KEY, json TEXT)"),
+            ("pairs", "pairs", f"pairs ({columns}, digest TEXT, {key}) WITHOUT ROWID"),
+            ("sqlite_autoindex_about_1", "about", None),
+            ("sqlite_autoindex_strings_1", "strings", None),
+            ("strings", "strings", f"strings ({strings})"),
+        ]
         return [
-            ("table", "about", "about", "CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)"),
-            (
-                "table",
-                "pairs",
-                "pairs",
-                f"CREATE TABLE pairs ({columns}, digest TEXT, PRIMARY KEY (setting, pair)) "
-                "WITHOUT ROWID",
-            ),
-            ("index", "sqlite_autoindex_about_1", "about", None),
-            ("index", "sqlite_autoindex_strings_1", "strings", None),
-            (
-                "table",
-                "strings",
-                "strings",
-                "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
-                "PRIMARY KEY (setting, pair))",
-            ),
+            ("table" if sql else "index", name, of, sql and f"CREATE TABLE {sql}")
+            for name, of, sql in listed
         ]
 
     def _run(self, work: Callable[[], Any]) -> Any:

@@ -21,6 +21,8 @@ from multiprocessing import connection, resource_tracker
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from nconvex.definitions import NconvexError, require_integer
 
 #: Workers at most; each takes some megabytes, a process 150.
@@ -33,7 +35,7 @@ TRIES = 5
 AHEAD = 1024
 
 #: Seconds without any result until a Dask cluster is asked whether it still has workers.
-PATIENCE = 30.0
+SILENCE = 30.0
 
 Job = tuple[Any, ...]
 
@@ -42,12 +44,12 @@ class WorkersLost(NconvexError):
     """Workers die; what was finished before is not touched by that."""
 
 
-def workers_or_all(workers: int | None) -> int:
+def workers_or_all(workers: int | np.integer[Any] | None) -> int:
     """Return the number of workers, which is that of the cores by default."""
     if workers is None:
         return os.cpu_count() or 1
     require_integer("workers", workers, 1, MOST_WORKERS)
-    return workers
+    return int(workers)
 
 
 def results(
@@ -56,8 +58,8 @@ def results(
     """Yield function(*job) of each job; closing the generator drops the jobs that are left.
 
     Args:
-        function: Of a module, so that other processes find it; it takes `alive=` as well, which
-            it calls now and then, and which raises CancelledError where it should stop.
+        function: Of a module, so that other processes find it; it takes `check_cancelled=` as
+            well, which it calls now and then, and which raises CancelledError where it should stop.
         jobs: What to do; taken from as workers become free.
         workers: Threads, where there is no executor.
         executor: `Processes`, a `concurrent.futures.Executor`, or a Dask `Client`.
@@ -87,14 +89,16 @@ def _on_threads(
 ) -> Generator[Any, None, None]:
     stop = threading.Event()
 
-    def alive(*_: object) -> None:
+    def check_cancelled(*_: object) -> None:
         if stop.is_set():
             raise CancelledError
 
     pool = ThreadPoolExecutor(workers)
     try:
         yield from _as_finished(
-            lambda job: pool.submit(function, *job, alive=alive), jobs, 2 * workers
+            lambda job: pool.submit(function, *job, check_cancelled=check_cancelled),
+            jobs,
+            2 * workers,
         )
     except RuntimeError as error:  # Python's, where the system refuses a thread
         raise NconvexError(f"cannot start {workers} threads ({error}); use fewer workers") from None
@@ -129,7 +133,7 @@ def _as_finished(
         jobs: What to do.
         ahead: Futures at a time.
         accidents: Errors after which a job is done again.
-        check: Called where nothing was finished for `PATIENCE` seconds; may raise.
+        check: Called where nothing was finished for `SILENCE` seconds; may raise.
     """
     jobs = iter(jobs)
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -147,14 +151,14 @@ def _as_finished(
             if not pending:
                 return
             try:
-                future = finished.get(timeout=PATIENCE if check else None)
+                future = finished.get(timeout=SILENCE if check else None)
             except queue.Empty:
                 assert check is not None
                 check()
                 continue
             job, tries = pending.pop(future)
             try:
-                result = future.result(PATIENCE)  # it is there, unless its worker died just now
+                result = future.result(SILENCE)  # it is there, unless its worker died just now
             except accidents as error:
                 if tries == TRIES:
                     raise WorkersLost(f"workers died {TRIES} times at one pair") from error
@@ -181,7 +185,7 @@ def _on_dask(
 
     def check() -> None:
         try:
-            client.wait_for_workers(1, timeout=PATIENCE)
+            client.wait_for_workers(1, timeout=SILENCE)
         except TimeoutError:
             raise WorkersLost("the Dask cluster has no workers left") from None
 
@@ -214,7 +218,9 @@ class Processes:
         environment: Variables that each is given, beside its parent's.
     """
 
-    def __init__(self, workers: int, environment: Mapping[str, str] = MappingProxyType({})):
+    def __init__(
+        self, workers: int | np.integer[Any], environment: Mapping[str, str] = MappingProxyType({})
+    ):
         self._most = workers_or_all(workers)
         self._environment = dict(environment)
         self._idle: list[_Worker] = []
@@ -305,14 +311,10 @@ class _Worker:
         except (EOFError, OSError):
             return None
 
-    def end(self, patience: float = 0.0) -> int | None:
-        """End the process, at once unless it is dying: nothing is lost with it.
-
-        Returns:
-            Its exit code.
-        """
+    def end(self, grace: float = 0.0) -> int | None:
+        """End the process after some seconds; nothing is lost with it. Returns its exit code."""
         self.pipe.close()
-        self._process.join(patience)
+        self._process.join(grace)
         self._process.kill()
         self._process.join()
         return self._process.exitcode
