@@ -109,7 +109,7 @@ def test_only_the_three_dependencies_and_only_where_they_belong(path):
 
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
-    late = ("matplotlib", "sqlite3", "nconvex.commands.cli", "nconvex.survey.pairs",
+    late = ("matplotlib", "sqlite3", "nconvex.commands.cli", "nconvex.survey.setting",
             "nconvex.kernels.classifier")  # fmt: skip
     code = f"import sys, nconvex; print([name for name in {late} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     settings, pairs = _settings(args)
-    line = _Line(progress)
+    line = Line(progress)
 
     def work(executor: Any) -> Survey:
         return running.run(
@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int
 def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     def work(executor: Any) -> Survey:
         return running.resume(
-            args.store, workers=args.workers, executor=executor, progress=_Line(progress)
+            args.store, workers=args.workers, executor=executor, progress=Line(progress)
         )
 
     return _work_and_finish(work, args, prog)
@@ -364,7 +364,7 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 # -- Progress -------------------------------------------------------------------------------------
 
 
-class _Line:
+class Line:
     """Pairs finished, outcomes so far, time left."""
 
     def __init__(self, progress: outputs.Progress):

@@ -1,7 +1,7 @@
 """The job of a worker: train and connect one pair, and make its record.
 
-Settings that differ in the search alone share their trained ends, which each process remembers.
-Those that differ in L₀ as well share the starts that failed.
+Each process remembers the descents of the ends, so that settings that differ in the search alone
+train each end once.
 """
 
 from __future__ import annotations
@@ -32,19 +32,15 @@ from nconvex.survey.records import SETTING_FIELDS
 from nconvex.survey.setting import Setting
 from nconvex.train import train
 
-#: Trained ends that a process keeps for other settings of the same pairs: 70 MB at width 64.
-ENDS_REMEMBERED = 2048
-
-#: Starts above L₀ that a process keeps likewise: 8 MB at width 4, and wider networks have few.
-STARTS_REMEMBERED = 8192
+#: Descents of ends that a process remembers: 140 MB at width 64.
+REMEMBERED = 4096
 
 #: Points of a segment at which its steepest slope is sought.
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
+#: By end and start: the target of the last descent from there, and the descent.
+_descents: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {}
 _lock = threading.Lock()
-_ends: dict[tuple[Setting, tuple[int, ...]], Training] = {}
-#: By end and start: the highest target it failed at, and the descent.
-_failed: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {}
 
 
 def connect_pair(
@@ -71,7 +67,7 @@ def connect_pair(
     problem = setting.problem(seed)
     trainings = []
     for end in (1, 2):
-        trainings.append(_trained(setting, problem, child(seed, end), check_cancelled))
+        trainings.append(train_end(setting, problem, child(seed, end), check_cancelled))
         if trainings[-1].status is not TrainingStatus.TRAINED:
             break
     string, outcome = None, f"end_{trainings[-1].status.name.lower()}"
@@ -99,11 +95,63 @@ def connect_pair(
     return record, string.beads if keep_beads and string is not None else None
 
 
+def train_end(
+    setting: Setting,
+    problem: NetworkLandscape,
+    seed: tuple[int, ...],
+    check_cancelled: Callable[..., None],
+) -> Training:
+    """Train an end to L₀, with the descents that are remembered."""
+    if setting.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
+        check_cancelled()
+        return train(problem, setting.L0, seed)
+    alike = replace(
+        setting, L0=1.0, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain",
+        bead_rmsprop=None,
+    )  # fmt: skip
+    return train(_Remembering(problem, (alike, seed), check_cancelled), setting.L0, seed)
+
+
 def forget() -> None:
-    """Forget the ends and starts that this process remembers; they are trained anew."""
+    """Forget all descents; they are done anew."""
     with _lock:
-        _ends.clear()
-        _failed.clear()
+        _descents.clear()
+
+
+class _Remembering:
+    """A landscape on which no descent of an end is done twice.
+
+    The target of a descent only says where it stops: what spends its budget above one target would
+    spend it above every lower one, on the same way. Two threads may do the same descent side by
+    side; it is the same to the last bit.
+    """
+
+    def __init__(
+        self,
+        problem: NetworkLandscape,
+        end: tuple[Setting, tuple[int, ...]],
+        check_cancelled: Callable[..., None],
+    ):
+        self._problem, self._end, self._check_cancelled = problem, end, check_cancelled
+        self.initial, self.loss, self.gamma = problem.initial, problem.loss, problem.gamma
+
+    def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
+        """Descend as the problem does, or return the descent that is known."""
+        self._check_cancelled()
+        start = (*self._end, theta.tobytes())
+        before, known = _descents.get(start, (math.nan, None))
+        if known is not None and (target == before or (target < before and self._spent(known))):
+            return known
+        descent = self._problem.descend(theta, target, rng)
+        with _lock:
+            if len(_descents) >= REMEMBERED:
+                del _descents[next(iter(_descents))]  # the oldest
+            _descents[start] = target, descent
+        return descent
+
+    def _spent(self, descent: Descent) -> bool:
+        all_steps = descent.steps == self._problem.rmsprop.budget
+        return all_steps and descent.status is DescentStatus.BUDGET_SPENT
 
 
 def _of_path(string: String | None) -> tuple[float, ...]:
@@ -128,65 +176,3 @@ def _steepest(problem: Problem, string: String) -> float:
         for left, right in itertools.pairwise(string.beads)
         for t in SLOPES
     )
-
-
-def _trained(
-    setting: Setting,
-    problem: NetworkLandscape,
-    seed: tuple[int, ...],
-    check_cancelled: Callable[..., None],
-) -> Training:
-    """Train an end, or remember it.
-
-    Two threads may train the same one side by side; it is the same to the last bit.
-    """
-    if setting.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
-        check_cancelled()
-        return train(problem, setting.L0, seed)
-    alike = replace(
-        setting, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain", bead_rmsprop=None
-    )
-    if (known := _ends.get((alike, seed))) is not None:
-        return known
-    starts = _Starts(problem, (replace(alike, L0=1.0), seed), check_cancelled)
-    training = train(starts, setting.L0, seed)
-    _remember(_ends, (alike, seed), training, ENDS_REMEMBERED)
-    return training
-
-
-class _Starts:
-    """A landscape on which a start that stayed above some L₀ is not tried again for a lower one.
-
-    The target of a descent only says where it stops: what spends its budget above one target would
-    spend it above every lower one, on the same way.
-    """
-
-    def __init__(
-        self,
-        problem: NetworkLandscape,
-        end: tuple[Setting, tuple[int, ...]],
-        check_cancelled: Callable[..., None],
-    ):
-        self._problem, self._end, self._check_cancelled = problem, end, check_cancelled
-        self.initial, self.loss, self.gamma = problem.initial, problem.loss, problem.gamma
-
-    def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
-        """Descend as the problem does, or return the descent that failed before."""
-        self._check_cancelled()
-        key = (*self._end, theta.tobytes())
-        highest, failed = _failed.get(key, (-math.inf, None))
-        if failed is not None and target <= highest:
-            return failed
-        descent = self._problem.descend(theta, target, rng)
-        spent = descent.steps == self._problem.rmsprop.budget
-        if spent and descent.status is DescentStatus.BUDGET_SPENT:
-            _remember(_failed, key, (target, descent), STARTS_REMEMBERED)
-        return descent
-
-
-def _remember(known: dict[Any, Any], key: object, value: object, most: int) -> None:
-    """Keep a value, and drop the oldest one where there are too many."""
-    with _lock:
-        if len(known) >= most:
-            del known[next(iter(known))]
-        known[key] = value

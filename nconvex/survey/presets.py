@@ -20,7 +20,6 @@ from nconvex.survey.published import PUBLISHED
 from nconvex.survey.setting import Setting, grid
 from nconvex.tasks.mnist import settings as mnist_settings
 
-
 #: Accepted multiples of L0 in the comparison with the published figures: strict, the authors'.
 ACCEPTED = (1.0, 1.1)
 

@@ -13,7 +13,7 @@ import os
 import platform
 import random
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,8 +73,11 @@ def run(
     several = tuple(settings) if isinstance(settings, Iterable) else (settings,)
     require_integer("pairs", pairs, 1, MOST_PAIRS)
     plan = _Plan(several, int(pairs), child(seed), keep_strings)
+    if keep_strings and store is None:
+        raise NconvexError("strings are kept in a store; name one with store=")
     threads = pool.workers_or_all(workers)
-    with _kept(store, plan) as kept:
+    with Store(store, FIELDS, asdict(plan), versions()) as kept:
+        _continue(kept, plan)
         done = len(kept.records())
         jobs = _jobs(plan, kept, threads)
         try:
@@ -190,50 +193,25 @@ def _read(kept: Store) -> Survey:
     return plan.survey(records)
 
 
-@contextmanager
-def _kept(store: str | os.PathLike[str] | None, plan: _Plan) -> Iterator[Store | _Memory]:
-    """Open the store of a survey, which grows if it has fewer pairs; without one, use memory."""
-    if store is None:
-        if plan.keep_strings:
-            raise NconvexError("strings are kept in a store; name one with store=")
-        yield _Memory()
-        return
-    with Store(store, FIELDS, asdict(plan), versions()) as kept:
-        if kept.versions != versions():
-            made = ", ".join(f"{name} {version}" for name, version in kept.versions.items())
-            raise NconvexError(
-                f"{kept.path} was made by {made}; continue it with these, or start a new file, so "
-                "that one survey is not computed in two ways"
-            )
-        before = _read(kept).pairs
-        if plan.pairs < before:
-            raise NconvexError(
-                f"{kept.path} is a survey of {before} pairs a setting, which can grow but not "
-                f"shrink; ask for {before} or more"
-            )
-        if plan.pairs > before:
-            kept.grow(plan.pairs)
-        yield kept
+def _continue(kept: Store, plan: _Plan) -> None:
+    """Make sure that a store of the same survey can be continued; it grows if it has less pairs."""
+    if kept.versions != versions():
+        made = ", ".join(f"{name} {version}" for name, version in kept.versions.items())
+        raise NconvexError(
+            f"{kept.path} was made by {made}; continue it with these, or start a new file, so "
+            "that one survey is not computed in two ways"
+        )
+    before = _read(kept).pairs
+    if plan.pairs < before:
+        raise NconvexError(
+            f"{kept.path} is a survey of {before} pairs a setting, which can grow but not shrink; "
+            f"ask for {before} or more"
+        )
+    if plan.pairs > before:
+        kept.grow(plan.pairs)
 
 
-class _Memory:
-    """A store that forgets."""
-
-    def __init__(self) -> None:
-        self._records: dict[tuple[int, int], tuple[Any, ...]] = {}
-
-    def __contains__(self, key: tuple[int, int]) -> bool:
-        return key in self._records
-
-    def add(self, record: tuple[Any, ...], beads: np.ndarray | None) -> bool:
-        self._records[record[0], record[1]] = record
-        return True
-
-    def records(self) -> np.ndarray:
-        return np.array([self._records[key] for key in sorted(self._records)], dtype=list(FIELDS))
-
-
-def _jobs(plan: _Plan, kept: Store | _Memory, workers: int) -> Iterator[pool.Job]:
+def _jobs(plan: _Plan, kept: Store, workers: int) -> Iterator[pool.Job]:
     """What is left to do, in an order that plays no role for the records.
 
     Pairs come at random, so that two processes on one file share the work, and the time left can

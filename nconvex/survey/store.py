@@ -22,7 +22,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +32,9 @@ from nconvex.definitions import NconvexError
 
 #: Tells SQLite, and the `file` command, whose file it is: "ncvx".
 APPLICATION = 0x6E637678
+
+#: SQLite's name for no file.
+MEMORY = ":memory:"
 
 #: Of the tables; raised when their meaning changes.
 FORMAT = 2
@@ -59,7 +62,7 @@ class Store:
     """The file of one survey.
 
     Args:
-        path: Of the file.
+        path: Of the file; None keeps all in memory, as long as the store is open.
         fields: Names and NumPy types of a record; "setting" and "pair" among them are its key.
         configuration: What is being surveyed, as JSON can hold it. A file that exists must hold
             the same, but for `GROWS`; without one, the file must exist and is only read.
@@ -71,16 +74,19 @@ class Store:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None,
         fields: Sequence[tuple[str, str]],
         configuration: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ):
-        self.path = Path(path)
+        self.path = Path(path or MEMORY)
+        self._in_memory = path is None
         self._fields = tuple((name, np.dtype(kind)) for name, kind in fields)
-        self._require_file(missing_is_fine=configuration is not None)
+        if path is not None:
+            self._require_file(missing_is_fine=configuration is not None)
         self._unchanging = False
-        self._run(lambda: self._open(configuration, dict(versions or {})))
+        with self._explained():
+            self._open(configuration, dict(versions or {}))
 
     def __enter__(self) -> Store:
         return self
@@ -95,17 +101,10 @@ class Store:
 
     def grow(self, size: int) -> None:
         """Raise the number of pairs in the configuration, unless it is as high already."""
-
-        def write() -> None:
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                found = self.configuration
-                found[GROWS] = max(found[GROWS], size)
-                self._connection.execute(
-                    "UPDATE about SET json = ? WHERE key = 'configuration'", (json.dumps(found),)
-                )
-
-        self._run(write)
+        with self._writing() as execute:
+            found = self.configuration
+            found[GROWS] = max(found[GROWS], size)
+            execute("UPDATE about SET json = ? WHERE key = 'configuration'", (json.dumps(found),))
 
     def add(self, record: Sequence[Any], beads: np.ndarray | None = None) -> bool:
         """Keep a finished pair, on disk when this returns; False if it was there already.
@@ -119,31 +118,22 @@ class Store:
                 pair, and nothing lost of others.
         """
         row = [_plain(value) for value in record]
-        blob = None if beads is None else _npy(beads)
         marks = ", ".join("?" * (len(row) + 1))
-
-        def write() -> bool:
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                added = self._connection.execute(
-                    f"INSERT OR IGNORE INTO pairs VALUES ({marks})", (*row, _digest(row))
-                ).rowcount
-                if added and blob is not None:
-                    self._connection.execute(
-                        "INSERT INTO strings VALUES (?, ?, ?, ?)", (*row[:2], blob, _digest(blob))
-                    )
-            return bool(added)
-
-        return bool(self._run(write))
+        pairs = f"INSERT OR IGNORE INTO pairs VALUES ({marks})"
+        with self._writing() as execute:
+            added = execute(pairs, (*row, _digest(row))).rowcount
+            if added and beads is not None:
+                blob = _npy(beads)
+                string = (*row[:2], blob, _digest(blob))
+                execute("INSERT INTO strings VALUES (?, ?, ?, ?)", string)
+        return bool(added)
 
     def __contains__(self, key: tuple[int, int]) -> bool:
-        query = "SELECT 1 FROM pairs WHERE setting = ? AND pair = ?"
-        return self._run(lambda: self._connection.execute(query, key).fetchone()) is not None
+        return bool(self._rows("SELECT 1 FROM pairs WHERE setting = ? AND pair = ?", key))
 
     def records(self) -> np.ndarray:
         """Return what is finished, as a structured array in the order of setting and pair."""
-        query = "SELECT * FROM pairs ORDER BY setting, pair"
-        rows = self._run(lambda: self._connection.execute(query).fetchall())
+        rows = self._rows("SELECT * FROM pairs ORDER BY setting, pair")
         if self._unchanging and self._journal():
             raise NconvexError(f"{self.path} began to change while it was read; try again")
         for *row, digest in rows:
@@ -161,10 +151,9 @@ class Store:
     def beads(self, setting: int, pair: int) -> np.ndarray | None:
         """Return a pair's string, (n, P), if it was kept."""
         query = "SELECT beads, digest FROM strings WHERE setting = ? AND pair = ?"
-        row = self._run(lambda: self._connection.execute(query, (setting, pair)).fetchone())
-        if row is None:
+        if not (rows := self._rows(query, (setting, pair))):
             return None
-        blob, digest = row
+        ((blob, digest),) = rows
         string = f"the string of setting {setting}, pair {pair}"
         if _digest(blob) != digest:
             self.damaged(f"{string} was altered")
@@ -183,7 +172,7 @@ class Store:
 
     def _require_file(self, missing_is_fine: bool) -> None:
         """Refuse what is no file, in words that SQLite does not have."""
-        if self.path.name == ":memory:":
+        if self.path.name == MEMORY:
             raise NconvexError(f"{self.path} would keep nothing; name a file, e.g. survey.sqlite")
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -214,7 +203,7 @@ class Store:
             self._unchanging = not self._journal()
             mode = "mode=ro&immutable=1" if self._unchanging else "mode=ro"
         self._connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{mode}",
+            MEMORY if self._in_memory else f"{self.path.absolute().as_uri()}?{mode}",
             uri=True,
             timeout=WRITER_TIMEOUT,
             isolation_level=None,
@@ -266,10 +255,9 @@ class Store:
 
     def _about(self, key: str) -> dict[str, Any]:
         """Return one of the two JSON objects that say what the file is about."""
-        query = "SELECT json FROM about WHERE key = ?"
-        row = self._run(lambda: self._connection.execute(query, (key,)).fetchone())
+        rows = self._rows("SELECT json FROM about WHERE key = ?", (key,))
         try:
-            (text,) = row
+            ((text,),) = rows
             if len(text) > LONGEST_CONFIGURATION:
                 raise ValueError("it is too long")
             found = json.loads(text, parse_constant=_refuse_constant)
@@ -292,9 +280,7 @@ class Store:
                 time.sleep(0.01)
 
     def _create(self, configuration: Mapping[str, Any], versions: dict[str, str]) -> None:
-        with self._connection:
-            execute = self._connection.execute
-            execute("BEGIN IMMEDIATE")
+        with self._writing() as execute:
             if execute(_TABLES).fetchall():
                 return  # another process was faster
             execute(f"PRAGMA application_id = {APPLICATION}")
@@ -322,10 +308,22 @@ class Store:
             for name, of, sql in listed
         ]
 
-    def _run(self, work: Callable[[], Any]) -> Any:
-        """Do something with the file, telling in plain words what is wrong with it."""
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._explained():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """One transaction: all of it is on disk at its end, or nothing."""
+        with self._explained(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection.execute
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Tell in plain words what is wrong with the file."""
         try:
-            return work()
+            yield
         except sqlite3.OperationalError as error:
             message = str(error)
             if "full" in message or "I/O" in message:
