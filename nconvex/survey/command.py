@@ -365,7 +365,7 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 
 
 class Line:
-    """Pairs finished, outcomes so far, time left."""
+    """A line of progress: pairs finished, outcomes so far, time left."""
 
     def __init__(self, progress: outputs.Progress):
         self._progress = progress
@@ -377,6 +377,7 @@ class Line:
         self.records: list[np.ndarray] = []
 
     def __call__(self, done: int, total: int, record: np.ndarray) -> None:
+        """Show a finished pair; see `running.run`."""
         self.records.append(record)
         self._counts[str(record["outcome"])] += 1
         now = time.monotonic()
