@@ -33,68 +33,64 @@ def layers(text: str) -> tuple[int, ...]:
 #: What argparse is told of the options that several commands have.
 OPTIONS: dict[str, dict[str, Any]] = {
     "hidden": {
-        "type": layers,
-        "metavar": "N-N",
-        "help": "units of the hidden layers, joined by dashes",
+        "type": layers, "metavar": "N-N", "help": "units of the hidden layers, joined by dashes",
     },
     "activation": {"help": "of the hidden units"},
+    "task": {"help": "the polynomial to regress on [0, 1]"},
     "loss": {
         "help": "of one residual r, averaged over the samples: mse r^2, mae |r|, huber quadratic "
-        "to |r| = 0.1 and linear beyond, log-cosh log cosh r"
+        "to |r| = 0.1 and linear beyond, log-cosh log cosh r",
     },
-    "task": {"help": "the polynomial to regress on [0, 1]"},
     "L0": {
-        "type": float,
-        "metavar": "LOSS",
-        "help": "the threshold: both networks are trained to this test loss, and a path is "
-        "connected only if it never exceeds it",
+        "type": float, "metavar": "LOSS", "help": "the threshold: both networks are trained to "
+        "this test loss, and a path is connected only if it never exceeds it",
     },
     "sampler": {
-        "choices": tuple(SAMPLERS),
-        "help": "the search; plain is the paper's algorithm, revive gives new units to networks "
-        "that are stuck and connects many more pairs at low L0",
+        "choices": tuple(SAMPLERS), "help": "the search; plain is the paper's algorithm, revive "
+        "connects many more pairs at low L0, by giving networks that are stuck new units",
     },
     "alpha": {
-        "type": float,
-        "help": "beads are trained down to alpha L0, 0 < alpha <= 1; below 1 leaves room for the "
-        "path between them",
+        "type": float, "help": "beads are trained down to alpha L0, 0 < alpha <= 1; below 1 leaves "
+        "room for the path between them",
     },
     "depth": {"type": int, "help": "d, how often a failing segment may be split in two"},
     "budget": {
-        "type": int,
-        "metavar": "STEPS",
-        "help": "RMSProp steps before a start or a bead counts as untrainable",
+        "type": int, "metavar": "STEPS", "help": "RMSProp steps before a start or a bead counts as "
+        "untrainable",
     },
     "seed": {
-        "type": int,
-        "default": 0,
-        "help": "names all randomness: the same seed gives the same result bit for bit",
+        "type": int, "help": "names all randomness: the same seed gives the same result bit for "
+        "bit",
     },
-    "quiet": {"action": "store_true", "help": "no progress on stderr"},
-    "version": {
-        "action": "version",
-        "version": f"nconvex {VERSION}",
-        "help": "print the version and exit",
-    },
-}
+}  # fmt: skip
 
 
-def option(group: argparse._ActionsContainer, name: str, note: str = "", **settings: Any) -> None:
+def option(
+    group: argparse._ActionsContainer, name: str, shown: object, example: object, **settings: Any
+) -> None:
     """Add an option, with the settings that it has in all commands and those of this one.
 
     Args:
         group: Of a parser, or the parser.
         name: Without its dashes.
-        note: Its default and an example, for the help.
+        shown: Its default; or what the help says of it, where `settings` have the default.
+        example: A value, for the help.
         settings: What argparse is told besides.
     """
-    settings = {**OPTIONS.get(name, {}), **settings}
+    settings = {"default": shown, **OPTIONS.get(name, {}), **settings}
     if choices := settings.get("choices"):
         settings["metavar"] = "NAME"
         if not all(choice in settings["help"] for choice in choices):
             settings["help"] += f"; one of {', '.join(choices)}"
-    settings["help"] += f" ({note})" if note else ""
+    if isinstance(shown, tuple):
+        shown = "-".join(map(str, shown))
+    settings["help"] += f" (default {shown}; e.g. --{name} {example})"
     group.add_argument(f"--{name}", **settings)
+
+
+def switch(group: argparse._ActionsContainer, name: str, about: str) -> None:
+    """Add an option without a value."""
+    group.add_argument(f"--{name}", action="store_true", help=about)
 
 
 class Parser(argparse.ArgumentParser):
@@ -109,56 +105,49 @@ class Parser(argparse.ArgumentParser):
         say(message.rstrip())  # help and version, to whatever stdout is
 
 
-def parser(prog: str, description: str, *examples: str) -> Parser:
-    """Make a parser without arguments; each example is what follows the command's name."""
+def make_parser(prog: str, description: str, *examples: str) -> Parser:
+    """Make a parser without options; each example is what follows the command's name."""
     lines = [f"\n  {prog} {example}" for example in examples]
-    return Parser(
+    result = Parser(
         prog=prog,
         description=description,
         epilog=f"example{'s' * (len(lines) > 1)}:{''.join(lines)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    result.add_argument("--version", action="version", version=f"nconvex {VERSION}")
+    return result
 
 
-def add_search(parser: Parser, L0_note: str, budget: int) -> None:
-    """Add the options of a search for one path."""
+def add_search(parser: Parser, L0: object, lower: float, budget: int) -> None:
+    """Add the options of a search for one path; `L0` tells its default, `lower` is an example."""
     search = parser.add_argument_group("the search (Dynamic String Sampling)")
-    option(search, "L0", L0_note)
-    option(search, "sampler", "default plain; e.g. --sampler revive", default="plain")
-    option(search, "alpha", f"default {_default('alpha')}; e.g. --alpha 0.95")
-    option(search, "depth", f"default {_default('depth')}; e.g. --depth 12")
-    search.add_argument(
-        "--tighten",
-        action="store_true",
-        help="shorten a connected path: drop beads that are not needed and pull the others towards "
-        "their neighbours, as far as the loss provably stays at most L0",
+    option(search, "L0", L0, lower, default=None)
+    option(search, "sampler", "plain", "revive")
+    option(search, "alpha", _default("alpha"), 0.95, default=None)
+    option(search, "depth", _default("depth"), 12, default=None)
+    about = (
+        "shorten a connected path: drop beads that are not needed and pull the others towards "
+        "their neighbours, as far as the loss provably stays at most L0"
     )
-    option(search, "budget", f"default {budget}; e.g. --budget 50000", default=budget)
-    option(search, "seed", "default 0; e.g. --seed 7")
+    switch(search, "tighten", about)
+    option(search, "budget", budget, 50000)
+    option(search, "seed", 0, 7)
 
 
 def add_outputs(parser: Parser, name: str) -> None:
     """Add the options of what a search for one path prints and writes."""
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out",
-        type=path,
-        metavar="DIR",
-        help="write result.json, string.npz and figure.png there, also after Ctrl-C (default: "
-        f"only the figure, as {name}.png in the current folder; e.g. --out run7)",
+    about = "write result.json, string.npz and figure.png there, also after Ctrl-C"
+    only = f"only the figure, as {name}.png in the current folder"
+    option(output, "out", only, "run7", type=path, metavar="DIR", default=None, help=about)
+    switch(output, "force", "replace the results that the folder holds already")
+    switch(output, "no-figure", "write no figure")
+    about = (
+        "print the result as one JSON document on stdout, and write no files unless --out is "
+        f"given (e.g. {parser.prog} --json | python -m json.tool)"
     )
-    output.add_argument(
-        "--force", action="store_true", help="replace the results that the folder holds already"
-    )
-    output.add_argument("--no-figure", action="store_true", help="write no figure")
-    output.add_argument(
-        "--json",
-        action="store_true",
-        help="print the result as one JSON document on stdout, and write no files unless --out "
-        f"is given (e.g. {parser.prog} --json | python -m json.tool)",
-    )
-    option(output, "quiet")
-    option(output, "version")
+    switch(output, "json", about)
+    switch(output, "quiet", "no progress on stderr")
 
 
 def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:

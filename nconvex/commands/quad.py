@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from nconvex.commands import arguments, experiment
+from nconvex.commands import experiment
+from nconvex.commands.arguments import Parser, add_outputs, add_search, make_parser, option, switch
 from nconvex.commands.results import Experiment
 from nconvex.data.polynomials import POLYNOMIALS
 from nconvex.definitions import NconvexError, RMSProp
 from nconvex.kernels.parts import LOSSES, NONLINEAR
 from nconvex.network.engines import ENGINES
 from nconvex.network.mlp import MLP
-from nconvex.string import String
 from nconvex.tasks.quad import HIDDEN, L0, SAMPLES, problem
 
 
@@ -22,8 +21,8 @@ def main(argv: Sequence[str] | None, prog: str) -> int:
     return experiment.main("quad", _parser(prog), _prepare, argv)
 
 
-def _parser(prog: str) -> arguments.Parser:
-    parser = arguments.parser(
+def _parser(prog: str) -> Parser:
+    parser = make_parser(
         prog,
         "How nonconvex is polynomial regression with a small network? Trains two networks to the\n"
         "test loss L0, then looks for a path of weights between them on which the loss never\n"
@@ -33,42 +32,25 @@ def _parser(prog: str) -> arguments.Parser:
         "--activation tanh --task cubic --L0 0.01 --seed 3 --out run3",
     )
     network = parser.add_argument_group("the network and its task")
-    option = arguments.option
-    note = "default 4-4, the paper's 1-4-4-1; e.g. --hidden 16"
-    option(network, "hidden", note, default=HIDDEN)
-    option(
-        network,
-        "task",
-        "default quadratic; e.g. --task cubic",
-        choices=tuple(POLYNOMIALS),
-        default="quadratic",
+    option(network, "hidden", "4-4, the paper's 1-4-4-1", 16, default=HIDDEN)
+    option(network, "task", "quadratic", "cubic", choices=tuple(POLYNOMIALS))
+    option(network, "activation", "relu", "tanh", choices=NONLINEAR, default=None)
+    about = (
+        "the network of the authors' published code instead: sigmoid on every layer, the output "
+        "too, no biases, weights drawn from (-1, 1)"
     )
-    option(network, "activation", "default relu; e.g. --activation tanh", choices=NONLINEAR)
-    network.add_argument(
-        "--authors-network",
-        action="store_true",
-        help="the network of the authors' published code instead: sigmoid on every layer, the "
-        "output too, no biases, weights drawn from (-1, 1)",
+    switch(network, "authors-network", about)
+    option(network, "loss", "mse", "mae", choices=tuple(LOSSES))
+    about = "points in the training set, and as many in the test set, which alone decides"
+    option(network, "samples", SAMPLES, 10000, type=int, metavar="N", help=about)
+    about = (
+        "what computes losses and descents; textbook is plain NumPy, slow and to be read; samples "
+        "and regions are compiled"
     )
-    option(network, "loss", "default mse; e.g. --loss mae", choices=tuple(LOSSES), default="mse")
-    network.add_argument(
-        "--samples",
-        type=int,
-        default=SAMPLES,
-        metavar="N",
-        help="points in the training set, and as many in the test set, which alone decides "
-        f"(default {SAMPLES}; e.g. --samples 10000)",
-    )
-    option(
-        network,
-        "engine",
-        "default: the fastest; e.g. --engine textbook",
-        choices=tuple(ENGINES),
-        help="what computes losses and descents; textbook is plain NumPy, slow and to be read; "
-        "samples and regions are compiled",
-    )
-    arguments.add_search(parser, f"default {L0:g}; e.g. --L0 {0.3 * L0:g}", RMSProp.budget)
-    arguments.add_outputs(parser, "quad")
+    fastest, names = "the fastest", tuple(ENGINES)
+    option(network, "engine", fastest, "textbook", default=None, choices=names, help=about)
+    add_search(parser, L0, 0.0003, RMSProp.budget)
+    add_outputs(parser, "quad")
     return parser
 
 
@@ -81,16 +63,12 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> Exper
     )
     rmsprop = RMSProp(budget=args.budget)
     landscape = problem(args.seed, args.task, model, args.loss, args.samples, rmsprop, args.engine)
-
-    def draw(plots: Any, string: String, part: Any) -> None:
-        plots.predictions(landscape, string, POLYNOMIALS[args.task], part)
-
-    shape = "-".join(map(str, sizes))
+    polynomial, shape = POLYNOMIALS[args.task], "-".join(map(str, sizes))
     network = "the authors' network" if args.authors_network else model.activation
     return Experiment(
         landscape,
         f"QUAD: {shape} {network}, {args.loss} on the {args.task}, seed {args.seed}",
         {"experiment": "quad", "task": args.task, "samples": args.samples, "loss": args.loss},
-        draw,
+        lambda plots, string, part: plots.predictions(landscape, string, polynomial, part),
         L0,
     )

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.commands import arguments, outputs
-from nconvex.commands.arguments import option
+from nconvex.commands import outputs
+from nconvex.commands.arguments import OPTIONS, Parser, make_parser, option, switch
 from nconvex.definitions import NconvexError, RMSProp, child
 from nconvex.files import STDOUT, write_whole
 from nconvex.kernels import jit
@@ -159,8 +159,8 @@ def _draw(result: Survey, out: Path) -> None:
 # -- Arguments ------------------------------------------------------------------------------------
 
 
-def _parser(prog: str) -> arguments.Parser:
-    parser = arguments.parser(
+def _parser(prog: str) -> Parser:
+    parser = make_parser(
         prog,
         "Statistics over many pairs: trains and connects many pairs of networks under\n"
         "each of several settings, counts every outcome, and keeps each finished pair in one file.",
@@ -168,7 +168,6 @@ def _parser(prog: str) -> arguments.Parser:
         "run --activation tanh --L0 1e-2 1e-3 --pairs 50",
         "resume alpha.sqlite --workers 2",
     )
-    option(parser, "version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
@@ -224,23 +223,23 @@ def _what(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pairs a setting (default the preset's, or 20; e.g. --pairs 100)",
     )
-    option(parser, "seed", "default 0; e.g. --seed 7")
+    option(parser, "seed", 0, 7)
     options = parser.add_argument_group("the grid: several values of an option are all combined")
 
-    def several(name: str, note: str, **settings: Any) -> None:
-        option(options, name, note, nargs="+", **settings)
+    def several(name: str, shown: object, example: str, **settings: Any) -> None:
+        option(options, name, shown, example, default=None, nargs="+", **settings)
 
     task = "the polynomial to regress on [0, 1], or mnist"
-    several("task", "default quadratic; e.g. --task cubic", choices=TASKS, help=task)
-    several("activation", "default relu; e.g. --activation tanh sigmoid", choices=ACTIVATIONS)
-    loss = f"{arguments.OPTIONS['loss']['help']}; for mnist loss or error"
-    several("loss", "default mse; e.g. --loss mae", metavar="NAME", help=loss)
-    several("hidden", "default 4-4; e.g. --hidden 4-4 8-8")
-    several("L0", "default 1e-3; e.g. --L0 1e-2 1e-3")
-    several("alpha", "default 0.8; e.g. --alpha 0.5 0.8")
-    several("depth", "default 10; e.g. --depth 10 14")
-    several("sampler", "default plain; e.g. --sampler plain revive --alpha 0.9 --depth 14")
-    option(options, "budget", f"default {RMSProp.budget}; e.g. --budget 50000")
+    several("task", "quadratic", "cubic", choices=TASKS, help=task)
+    several("activation", "relu", "tanh sigmoid", choices=ACTIVATIONS)
+    loss = f"{OPTIONS['loss']['help']}; for mnist loss or error"
+    several("loss", "mse", "mae", metavar="NAME", help=loss)
+    several("hidden", "4-4", "4-4 8-8")
+    several("L0", "0.001", "1e-2 1e-3")
+    several("alpha", 0.8, "0.5 0.8")
+    several("depth", 10, "10 14")
+    several("sampler", "plain", "plain revive --alpha 0.9 --depth 14")
+    option(options, "budget", RMSProp.budget, 50000, default=None)
 
 
 def _work(parser: argparse.ArgumentParser) -> None:
@@ -265,7 +264,7 @@ def _work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="draw a figure (e.g. --out alpha.png)"
     )
-    option(parser, "quiet")
+    switch(parser, "quiet", "no progress on stderr")
 
 
 def _store(text: str) -> Path:
