@@ -1,11 +1,5 @@
-"""Figures. The only room that knows matplotlib."""
+"""Figures. The only room that knows matplotlib; nothing here trains or searches."""
 
-from nconvex.plots.figures import (
-    digits,
-    disconnectivity,
-    loss_along,
-    predictions,
-    string_in_space,
-    summary,
-    survey,
-)
+from nconvex.plots.strings import digits, loss_along, predictions, string_in_space, summary
+from nconvex.plots.surveys import survey
+from nconvex.plots.trees import disconnectivity

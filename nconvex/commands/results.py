@@ -1,0 +1,306 @@
+"""What a search for one path found: its JSON document, its printout and its files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from nconvex.commands.outputs import draw, one_line, require_output
+from nconvex.definitions import VERSION, ConnectionStatus, NconvexError, Training, beside
+from nconvex.files import write_arrays, write_whole
+from nconvex.network.base import NetworkLandscape
+from nconvex.string import String
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is searched.
+
+    Attributes:
+        problem: The loss surface.
+        title: One line that names it.
+        settings: What it was made from, for the document.
+        draw: Draws with `plots` what the models on a string do, into a part of the figure.
+        L0: The threshold where none is given.
+        measure: What the threshold limits, in a word.
+        data: One line that names the data, where there is a choice.
+    """
+
+    problem: NetworkLandscape
+    title: str
+    settings: dict[str, Any]
+    draw: Callable[[Any, String, Any], None]
+    L0: float
+    measure: str = "loss"
+    data: str = ""
+
+
+@dataclass
+class Found:
+    """What a search has found so far.
+
+    Attributes:
+        trainings: Of the ends.
+        string: The path.
+        loose: The path before it was tightened.
+        interrupted: Whether the search was interrupted.
+    """
+
+    trainings: list[Training] = field(default_factory=list)
+    string: String | None = None
+    loose: String | None = None
+    interrupted: bool = False
+
+
+# -- The document ---------------------------------------------------------------------------------
+
+
+def document(
+    experiment: Experiment, args: argparse.Namespace, found: Found, seconds: float
+) -> dict[str, Any]:
+    """Return the JSON document; null stands for what is not known or not finite."""
+    string, loose, trainings = found.string, found.loose, found.trainings
+    connected = string is not None and string.connected
+    status = ConnectionStatus.INTERRUPTED
+    if string is not None and (connected or not found.interrupted):
+        status = string.status
+    losses: list[float | None] = [_finite(training.loss) for training in trainings]
+    return {
+        "status": status.name.lower(),
+        "message": status.value.replace("loss", experiment.measure),
+        "connected": connected,
+        "interrupted": found.interrupted,
+        "L0": args.L0,
+        "sampler": args.sampler,
+        "alpha": args.alpha if string is None else string.alpha,
+        "depth": args.depth if string is None else string.depth,
+        "max_error": string and _finite(string.max_error),
+        "max_error_bounds": string and [_finite(bound) for bound in string.max_error_bounds],
+        "certified": string is not None and string.certified,
+        "n_beads": string and string.n_beads,
+        "path_length": string and _finite(string.path_length),
+        "normalized_length": string and _finite(string.normalized_length),
+        "before_tightening": loose
+        and {"n_beads": loose.n_beads, "normalized_length": _finite(loose.normalized_length)},
+        "endpoint_losses": losses + [None] * (2 - len(losses)),
+        "line_max_error": string and _finite(string.line_max_error),
+        "segments_above_L0": string and len(string.failures),
+        "gradient_evaluations": string and string.gradient_evaluations,
+        "endpoint_gradient_evaluations": sum(training.steps for training in trainings),
+        "endpoint_starts": [training.starts for training in trainings],
+        "seed": args.seed,
+        "seconds": round(seconds, 3),
+        "version": VERSION,
+        "settings": {**experiment.settings, **_surroundings(experiment.problem)},
+    }
+
+
+def _surroundings(problem: NetworkLandscape) -> dict[str, Any]:
+    """The network, the descents, and what a result may depend on in its last digits."""
+    model = problem.model
+    return {
+        "sizes": list(model.sizes),
+        "activation": model.activation,
+        "output_activation": model.output_activation,
+        "biases": model.biases,
+        "initialisation": model.initialisation,
+        "rmsprop": asdict(problem.rmsprop),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "processor": platform.machine(),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+# -- The printout ---------------------------------------------------------------------------------
+
+
+def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> str:
+    """Return what is printed; `result` is the document."""
+    string, L0, measure = found.string, result["L0"], experiment.measure
+    rows = []
+    if experiment.data:
+        rows.append(("data", one_line(experiment.data)))
+    if found.trainings:
+        losses = " and ".join(beside(training.loss, L0) for training in found.trainings)
+        rows.append(("networks", f"test {measure} {losses} (L0 = {L0!r})"))
+        if not any(training.steps for training in found.trainings):
+            note = "random starts lie below L0 already, so that this shows little; lower --L0"
+            rows.append(("note", note))
+    if string is not None:
+        rows += _path_rows(string, found.loose, measure)
+    rows.append(("verdict", result["message"]))
+    if found.interrupted and result["connected"]:
+        rows.append(("interrupted", "while the path was tightened; it is left as it was found"))
+    if string is not None and string.failures:
+        counts = [
+            f"{count} {status.name.lower().replace('_', ' ')}"
+            for status in ConnectionStatus
+            if status is not ConnectionStatus.CONNECTED
+            and (count := string.segment_status.count(status))
+        ]
+        failed = f"{len(string.failures)} of {len(string.segment_upper)} segments"
+        rows.append(("where it fails", f"{failed}: {', '.join(counts)}"))
+    work = (
+        f"{result['endpoint_gradient_evaluations']} gradient evaluations to train, "
+        f"{result['gradient_evaluations'] or 0} to connect; {result['seconds']:.2f} s"
+    )
+    rows.append(("work", work))
+    return "\n".join([experiment.title, *(row(name, text) for name, text in rows)])
+
+
+def row(name: str, text: str) -> str:
+    """Return one line of the printout."""
+    return f"  {name:<16}{text}"
+
+
+def _path_rows(string: String, loose: String | None, measure: str) -> list[tuple[str, str]]:
+    line, highest = string.line_max_error, beside(string.max_error, string.L0)
+    certificate = "none: the path was only sampled"
+    if string.certified:
+        lower, upper = string.max_error_bounds
+        certificate = f"proven: the highest {measure} lies between {lower:.7g} and {upper:.7g}"
+    rows = [
+        (
+            "straight line",
+            f"highest {measure} {beside(line, string.L0)}, {line / string.L0:.3g} times L0",
+        ),
+        (
+            "string",
+            f"highest {measure} {highest} {'<=' if string.connected else '>'} L0, "
+            f"{_beads(string)}, normalized length {string.normalized_length:.4g}",
+        ),
+        ("certificate", certificate),
+    ]
+    if loose is not None:
+        before = f"{_beads(loose)}, normalized length {loose.normalized_length:.4g}"
+        rows.insert(2, ("tightened from", before))
+    return rows
+
+
+def _beads(string: String) -> str:
+    return f"{string.n_beads} bead{'s' * (string.n_beads != 1)}"
+
+
+# -- Files ----------------------------------------------------------------------------------------
+
+
+class Files:
+    """Where a search writes to: tried before any work, so that a long one is not lost at its end.
+
+    Args:
+        name: The experiment's, for the figure's default name.
+        args: Its `out`, `force`, `no_figure` and `json` count.
+
+    Raises:
+        NconvexError: The folder cannot be made or written to, or holds a result already.
+    """
+
+    NAMES = ("result.json", "string.npz", "models.npz", "figure.png")
+
+    def __init__(self, name: str, args: argparse.Namespace):
+        self._folder: Path | None = args.out
+        self._force: bool = args.force
+        self._figure: Path | None = None
+        if not args.no_figure and self._folder is not None:
+            self._figure = self._folder / "figure.png"
+        elif not args.no_figure and not args.json:
+            self._figure = Path(f"{name}.png")
+        self._made: list[Path] = []
+        self._written: list[Path] = []
+
+    def __enter__(self) -> Files:
+        try:
+            if self._folder is not None:
+                self._make(self._folder)
+            elif self._figure is not None:
+                require_output("the figure (--no-figure leaves it out)", self._figure)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the folders that were made for nothing."""
+        for folder in reversed(self._made):
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+    def save(self, experiment: Experiment, found: Found, text: str) -> None:
+        """Write what there is, but for the figure; `text` is the document."""
+        if self._folder is None:
+            return
+        for name in self.NAMES:  # of another run, they would not belong to this one's
+            (self._folder / name).unlink(missing_ok=True)
+        data = (text + "\n").encode()
+        self._write("result.json", lambda at: write_whole(at, lambda file: file.write(data)))
+        if (string := found.string) is not None:
+            self._write("string.npz", lambda at: string.save(at, experiment.problem))
+        elif found.trainings:
+            thetas = np.array([training.theta for training in found.trainings])
+            arrays = {"thetas": thetas, **experiment.problem.describe()}
+            self._write("models.npz", lambda at: write_arrays(at, arrays))
+
+    def figure(self, experiment: Experiment, string: String | None) -> Callable[[], None] | None:
+        """Return what draws and writes the figure, if one is wanted and there is a string."""
+        path = self._figure
+        if path is None or string is None:
+            return None
+
+        def make() -> Any:
+            from nconvex import plots  # matplotlib takes longer to import than the search to run
+
+            return plots.summary(
+                experiment.problem,
+                string,
+                lambda part: experiment.draw(plots, string, part),
+                experiment.measure,
+            )
+
+        def write() -> None:
+            draw(path, make, 150)
+            self._written.append(path)
+
+        return write
+
+    def written(self) -> str:
+        """Name the files that were written."""
+        paths = ", ".join(one_line(path) for path in self._written)
+        return row("written to", paths) if paths else ""
+
+    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+        assert self._folder is not None
+        write(self._folder / name)
+        self._written.append(self._folder / name)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            for path in (*reversed(folder.parents), folder):
+                if not os.path.exists(path):
+                    path.mkdir()
+                    self._made.append(path)
+            there = sorted({*os.listdir(folder)} & {*self.NAMES})
+        except OSError as error:
+            raise NconvexError(
+                f"cannot use the folder {folder}: {error.strerror}; choose another with --out"
+            ) from error
+        if there and not self._force:
+            raise NconvexError(
+                f"the folder {folder} holds {' and '.join(there)} already; choose another with "
+                "--out, or add --force to replace what is there"
+            )
+        for name in self.NAMES:
+            require_output("--out", folder / name)
