@@ -81,7 +81,7 @@ def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> 
 
 
 def _finish(work: Callable[..., Survey], args: argparse.Namespace, prog: str) -> int:
-    """Let the workers of the command line do what is left, print the table and draw the figure."""
+    """Finish a survey, print its table and draw its figure."""
     if args.out is not None:
         outputs.require_output("--out", args.out, _files(args.store))
     with ExitStack() as stack:
@@ -198,7 +198,7 @@ def _add(
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
-    """Add what is surveyed."""
+    """Add the options that say what is surveyed."""
     ready = "; ".join(f"{name}, {preset.about}" for name, preset in presets.PRESETS.items())
     about = f"a survey that is ready to run, instead of the options below: {ready}"
     _add(parser, "preset", "none", "alpha", about, choices=tuple(presets.PRESETS))
@@ -224,7 +224,7 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
-    """Add who works, and what comes of it."""
+    """Add the options of the workers and of the output."""
     _add(parser, "workers", "all cores", 2, "threads to work with", type=int, metavar="N")
     about = (
         "let the workers be processes: a second to start, and faster than threads where a pair "
@@ -309,7 +309,7 @@ class Line:
         self.records: list[np.ndarray] = []
 
     def __call__(self, done: int, total: int, record: np.ndarray) -> None:
-        """Show a finished pair; see `running.run`."""
+        """Count a finished pair; see `running.run`."""
         self.records.append(record)
         self._counts[str(record["outcome"])] += 1
         now = time.monotonic()

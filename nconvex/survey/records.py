@@ -9,11 +9,11 @@ Every pair has an outcome, and none is dropped:
 ``end_untrainable``  every start that was drawn for one of the ends stayed above L₀
 ===================  ==============================================================================
 
-`OUTCOMES` has these and all others that a status may name.
+`OUTCOMES` has these and every other status.
 
-Shares are of all pairs. Beads and lengths are known of finished paths only, so their means are over
-the connected pairs, and the shares stand beside them: where few pairs connect, the means are those
-of the easy ones.
+Shares are of all pairs. Beads and lengths are known of connected pairs only, so their means are
+over these. Read them beside the share: where few pairs connect, they are the means of the easy
+ones.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Survey:
 
 
 def fault(record: Mapping[str, Any], settings: Sequence[Setting], pairs: int) -> str:
-    """Say why no survey of these settings makes a record; return "" for one that may be true."""
+    """Say why no survey of these settings makes a record; return "" if one may."""
     name = f"setting {record['setting']}, pair {record['pair']}"
     if not (0 <= record["setting"] < len(settings) and 0 <= record["pair"] < pairs):
         return f"{name} is not surveyed"

@@ -1,9 +1,9 @@
 """Run, resume and load surveys.
 
-Pair k of a survey has the seed child(survey's seed, k), under every setting: so a record depends on
-its setting, its pair and the survey's seed alone, whatever the order, the number and kind of
-workers, or interruptions; and settings are compared on the same draws. Points of one figure are
-therefore not independent of each other, while the pairs behind each point are.
+Pair k of a survey has the seed child(survey's seed, k) under every setting. So a record depends on
+its setting, its pair and the survey's seed alone; the order, the number and kind of workers, and
+interruptions play no role. Settings are compared on the same draws: the points of one figure are
+not independent of each other, while the pairs behind each point are.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _plan(kept: Store) -> _Plan:
 
 
 def _read(kept: Store) -> Survey:
-    """Return the survey in a store; records are believed only as far as one could make them."""
+    """Return the survey in a store; refuse records that no survey makes."""
     records = kept.records()
     plan = _plan(kept)  # after the records: it may grow meanwhile
     for row in records.tolist():
@@ -194,7 +194,7 @@ def _read(kept: Store) -> Survey:
 
 
 def _continue(kept: Store, plan: _Plan) -> None:
-    """Make sure that a store of the same survey can be continued; it grows if it has less pairs."""
+    """Refuse a store that cannot be continued; let one with fewer pairs grow."""
     if kept.versions != versions():
         made = ", ".join(f"{name} {version}" for name, version in kept.versions.items())
         raise NconvexError(
@@ -212,12 +212,12 @@ def _continue(kept: Store, plan: _Plan) -> None:
 
 
 def _jobs(plan: _Plan, kept: Store, workers: int) -> Iterator[pool.Job]:
-    """What is left to do, in an order that plays no role for the records.
+    """Yield the jobs that are left; their order plays no role for the records.
 
-    Pairs come at random, so that two processes on one file share the work, and the time left can
-    be told from what is finished. A pair is tried at high thresholds first: a start that stays
-    above one is then not tried for the lower ones (see `job`). A few pairs go together, so that
-    workers do not train the same end side by side.
+    Pairs come at random, so that two processes on one file share the work, and the pairs finished
+    so far tell how long the others take. A pair is tried at high thresholds first: a start that
+    stays above one is then not tried for the lower ones (see `job`). A few pairs go together, so
+    that workers do not train the same end side by side.
     """
     pairs = list(range(plan.pairs))
     random.SystemRandom().shuffle(pairs)

@@ -1,4 +1,4 @@
-"""A setting: what a pair of networks is made from, but for its seed; and grids of settings."""
+"""Settings of surveys: task, network, threshold and sampler of a pair; and grids of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LONGEST_SHAPE = 64
 
 @dataclass(frozen=True, repr=False)
 class Setting:
-    """What one pair is made from, but for its seed.
+    """Task, network, threshold and sampler of a pair: all it depends on but its seed.
 
     Attributes:
         task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
@@ -207,7 +207,7 @@ def _one_shape(name: str, value: Sequence[Any]) -> bool:
 
 
 def _brief(value: Any) -> str:
-    """Write a dataclass as the call that makes it, without what is as by default."""
+    """Write a dataclass as the call that makes it, without arguments that are the defaults."""
     default = type(value)()
     given = [
         f"{each.name}={_brief(of) if isinstance(of, RMSProp) else repr(of)}"

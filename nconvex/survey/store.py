@@ -1,14 +1,15 @@
 """Where a survey's finished pairs are kept: one SQLite file, one transaction a pair.
 
-A pair's record is in the file, whole, or it is not: whatever interrupts the writer (a kill, a full
-disk, a loss of power), what was finished stays. Several processes may write to one file; a pair
-that two of them finished is kept once. While the file is open, SQLite keeps a journal beside it
-(``-wal``, ``-shm``); both are gone when the last process closes it, and are taken up again after a
-kill. SQLite's locks do not hold on all network drives: keep the file on a local one.
+A record is in the file as a whole or not at all. Finished pairs stay, whatever interrupts the
+writer: a kill, a full disk, a loss of power. Several processes may write to one file; a pair that
+two of them finished is kept once. While the file is open, SQLite keeps a journal beside it
+(``-wal``, ``-shm``). The last process to close the file removes the journal; after a kill, the next
+process to open the file reads it. SQLite's locks do not hold on all network drives, so use a local
+one.
 
-A file may come from anyone, so it is data: SQL that it brings along is never run, since it must
-have the three tables exactly as they are created here and nothing else, and every value must be of
-its column's type. Who only reads leaves the file and its folder as they are.
+A file may come from anyone, so it is data. The SQL in it is never run: it must have the three
+tables exactly as they are created here and nothing else, and every value must be of its column's
+type. Reading leaves the file and its folder as they are.
 """
 
 from __future__ import annotations
@@ -59,17 +60,17 @@ _TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name LIM
 
 
 class Store:
-    """The file of one survey.
+    """The finished pairs of one survey, in a file.
 
     Args:
         path: Of the file; None keeps all in memory, as long as the store is open.
         fields: Names and NumPy types of a record; "setting" and "pair" among them are its key.
-        configuration: What is being surveyed, as JSON can hold it. A file that exists must hold
-            the same, but for `GROWS`; without one, the file must exist and is only read.
-        versions: Of what computes the records.
+        configuration: What is surveyed, as JSON can hold it. A file that exists must hold the
+            same, but for `GROWS`. Without one, the file must exist and is only read.
+        versions: Of the software that computes the records.
 
     Attributes:
-        versions: What made it.
+        versions: Of the software that made the file.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class Store:
     # -- Opening ----------------------------------------------------------------------------------
 
     def _require_file(self, missing_is_fine: bool) -> None:
-        """Refuse what is no file, in words that SQLite does not have."""
+        """Refuse a path that is no file, in plain words."""
         if self.path.name == MEMORY:
             raise NconvexError(f"{self.path} would keep nothing; name a file, e.g. survey.sqlite")
         try:
@@ -254,7 +255,7 @@ class Store:
             self.damaged("its tables are not those of this version")
 
     def _about(self, key: str) -> dict[str, Any]:
-        """Return one of the two JSON objects that say what the file is about."""
+        """Return one of the two JSON objects that describe the survey."""
         rows = self._rows("SELECT json FROM about WHERE key = ?", (key,))
         try:
             ((text,),) = rows
@@ -321,7 +322,7 @@ class Store:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Tell in plain words what is wrong with the file."""
+        """Turn SQLite's errors into plain words."""
         try:
             yield
         except sqlite3.OperationalError as error:
