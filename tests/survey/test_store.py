@@ -319,10 +319,38 @@ except NconvexError as error:
     assert nc.survey.resume(path).records.tobytes() == uninterrupted.tobytes()
 
 
-def test_the_configuration_is_plain_json(tmp_path):
-    path = tmp_path / "s"
-    nc.survey.run(SETTINGS, pairs=1, seed=5, store=path)
-    connection = sqlite3.connect(path)
-    ((text,),) = connection.execute("SELECT json FROM about WHERE key = 'configuration'")
-    connection.close()
-    assert json.loads(text)["settings"][0]["L0"] == 2e-2
+def test_the_layout_of_format_2_does_not_change(tmp_path):
+    nc.survey.run(SETTINGS[0], pairs=1, seed=5, store=tmp_path / "s")
+    with closing(sqlite3.connect(tmp_path / "s")) as connection:
+        tables = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        ((text,),) = connection.execute("SELECT json FROM about WHERE key = 'configuration'")
+    record = (
+        "setting INTEGER, pair INTEGER, task TEXT, activation TEXT, loss TEXT, hidden TEXT, "
+        "L0 REAL, alpha REAL, depth INTEGER, accept REAL, sampler TEXT, outcome TEXT, "
+        "connected INTEGER, certified INTEGER, beads REAL, normalized_length REAL, "
+        "path_length REAL, max_error_lower REAL, max_error REAL, line_max_error REAL, "
+        "loss_1 REAL, loss_2 REAL, starts INTEGER, training_steps INTEGER, search_steps REAL, "
+        "segments_above REAL, steepest REAL"
+    )
+    assert tables == [
+        ("CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)",),
+        (f"CREATE TABLE pairs ({record}, digest TEXT, PRIMARY KEY (setting, pair)) WITHOUT ROWID",),
+        (None,),
+        (None,),
+        (
+            "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
+            "PRIMARY KEY (setting, pair))",
+        ),
+    ]
+    rmsprop = {
+        "learning_rate": 5e-3, "final_learning_rate": 1e-4, "decay": 0.9, "epsilon": 1e-8,
+        "budget": 400, "check_every": 10,
+    }  # fmt: skip
+    setting = {
+        "task": "quadratic", "activation": "relu", "loss": "mse", "hidden": [4, 4], "L0": 2e-2,
+        "alpha": 0.8, "depth": 10, "accept": 1.0, "insert": "peak", "sampler": "plain",
+        "samples": 40, "rmsprop": rmsprop, "bead_rmsprop": None,
+    }  # fmt: skip
+    expected = {"settings": [setting], "pairs": 1, "seed": [5], "keep_strings": False}
+    assert json.loads(text) == expected
+    assert FORMAT == 2
