@@ -98,7 +98,7 @@ def test_a_setting_is_shown_as_the_short_call_that_makes_it():
     for setting in (*OF_PRESETS, Setting(hidden=[16, 8], bead_rmsprop=SMALL)):
         text = repr(setting)
         assert eval(text, names) == setting
-        assert len(text) < 220
+        assert len(text) < 240
     assert repr(Setting(L0=1e-2, rmsprop=SMALL)) == "Setting(L0=0.01, rmsprop=RMSProp(budget=400))"
 
 
