@@ -31,6 +31,10 @@ def fail(number, check_cancelled=None):
     raise NconvexError(f"no {number}")
 
 
+def overflow(number, check_cancelled=None):
+    raise RuntimeError("in the job")
+
+
 def die(number, check_cancelled=None):
     """Kill this process, from 3 on each time."""
     if number >= 3:
@@ -80,6 +84,8 @@ def test_whoever_works_all_results_come_once():
         for work in (None, two, executor):
             with pytest.raises(NconvexError, match="no 7"):
                 list(workers.results(fail, [(7,)], 1, work))
+            with pytest.raises(RuntimeError, match="^in the job$"):  # no matter of threads
+                list(workers.results(overflow, [(7,)], 1, work))
         assert list(workers.results(square, [], 1, two)) == []
     assert not multiprocessing.active_children()
 
