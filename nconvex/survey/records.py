@@ -71,7 +71,7 @@ AGGREGATES = (
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Survey:
-    """Records of many pairs.
+    """Records of many pairs; `nc.survey.run` and `load` return it.
 
     Attributes:
         settings: What was surveyed.
@@ -87,9 +87,11 @@ class Survey:
     records: np.ndarray
 
     def __repr__(self) -> str:
-        finished = f"{len(self.records)} of {self.pairs * len(self.settings)} pairs finished"
         connected = f"{np.count_nonzero(self.records['connected'])} connected"
-        return f"Survey({len(self.settings)} settings, seed={self.seed}: {finished}, {connected})"
+        finished = f"{len(self.records)} of {self.pairs * len(self.settings)} finished"
+        several = f"{len(self.settings)} setting{'s' * (len(self.settings) != 1)}"
+        surveyed = f"{several}, {self.pairs} pairs each, seed={self.seed}"
+        return f"Survey({surveyed}: {finished}, {connected})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Survey):

@@ -51,6 +51,10 @@ def run(
 ) -> Survey:
     """Train and connect many pairs under each setting.
 
+    >>> import nconvex as nc
+    >>> nc.survey.run(nc.survey.grid(L0=(0.1, 0.05)), pairs=3, workers=1)
+    Survey(2 settings, 3 pairs each, seed=(0,): 6 of 6 finished, 6 connected)
+
     Args:
         settings: What to survey, e.g. from `grid`.
         pairs: Pairs a setting.

@@ -44,6 +44,10 @@ LONGEST_SHAPE = 64
 class Setting:
     """Task, network, threshold and sampler of a pair: all it depends on but its seed.
 
+    >>> import nconvex as nc
+    >>> nc.survey.Setting(hidden=(8, 8), L0=1e-2)
+    Setting(hidden=(8, 8), L0=0.01)
+
     Attributes:
         task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
         activation: One of `parts.NONLINEAR`, or "authors" for `MLP.of_the_authors`.
@@ -179,7 +183,11 @@ class Setting:
 
 
 def grid(base: Setting | None = None, **values: Any) -> tuple[Setting, ...]:
-    """Make all combinations of values: grid(L0=(1e-2, 1e-3), alpha=(0.8, 0.95)) are four settings.
+    """Make a setting of each combination of values.
+
+    >>> import nconvex as nc
+    >>> len(nc.survey.grid(L0=(1e-2, 1e-3), alpha=(0.8, 0.95)))
+    4
 
     Args:
         base: Gives what is not named.

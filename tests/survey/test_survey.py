@@ -292,7 +292,7 @@ def test_a_survey_is_compared_by_its_records(one_thread):
     assert one_thread != one_thread.records.tobytes()
     connected = np.sum(one_thread.records["outcome"] == "connected")
     assert repr(one_thread) == (
-        f"Survey(5 settings, seed=(3,): 40 of 40 pairs finished, {connected} connected)"
+        f"Survey(5 settings, 8 pairs each, seed=(3,): 40 of 40 finished, {connected} connected)"
     )
 
 

@@ -84,7 +84,7 @@ def test_whoever_works_all_results_come_once():
         for work in (None, two, executor):
             with pytest.raises(NconvexError, match="no 7"):
                 list(workers.results(fail, [(7,)], 1, work))
-            with pytest.raises(RuntimeError, match="^in the job$"):  # no matter of threads
+            with pytest.raises(RuntimeError, match=r"^in the job$"):  # no matter of threads
                 list(workers.results(overflow, [(7,)], 1, work))
         assert list(workers.results(square, [], 1, two)) == []
     assert not multiprocessing.active_children()
