@@ -171,8 +171,9 @@ def _of_path(string: String | None) -> tuple[float, ...]:
 
 def _steepest(problem: Problem, string: String) -> float:
     """The largest norm of the gradient (of the training loss) at some points of each segment."""
-    return max(
-        float(norm(problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]))
+    gradients = [
+        problem.loss_and_gradient(left * (1.0 - t) + right * t)[1]
         for left, right in itertools.pairwise(string.beads)
         for t in SLOPES
-    )
+    ]
+    return float(np.max(norm(np.array(gradients))))
