@@ -38,6 +38,20 @@ NAMES = (
     *("relu", "tanh", "sigmoid", "mse", "mae", "loss", "error", "quadratic", "cubic", "mnist"),
     *("plain", "revive", "springs", "breadth-first", "subset", "nowhere", "", "\n", "é", "\udcff"),
 )
+LAYERS = (
+    "4-4",
+    "16",
+    "4--4",
+    "-4",
+    "4-",
+    "-",
+    "4,4",
+    "",
+    "x-4",
+    "0-4",
+    "9" * 19 + "-4",
+    "4-" * 999,
+)
 FILES = (
     *("", ".", "new", "new/deeper", "mine", "mine/below", "n" * 250, "n" * 256, "two\nlines", "-"),
     *("é–\x1b[2J", "\udcff", "/dev/null", "/dev/full", "/proc/x", "folder", "store.sqlite"),
@@ -49,11 +63,12 @@ SWITCHES = {
 }
 SEARCH = ("--L0", "--alpha", "--depth", "--seed", "--budget")
 VALUES = {
-    "quad": {NUMBERS: (*SEARCH, "--samples", "--hidden"), FILES: ("--out",),
+    "quad": {NUMBERS: (*SEARCH, "--samples"), FILES: ("--out",), LAYERS: ("--hidden",),
              NAMES: ("--sampler", "--task", "--activation", "--loss")},
-    "mnist": {NUMBERS: (*SEARCH, "--lr", "--batch", "--hidden"), FILES: ("--out", "--data"),
-              NAMES: ("--sampler", "--metric", "--data")},
-    "run": {NUMBERS: (*SEARCH, "--pairs", "--workers", "--hidden"), FILES: ("--out", "--store"),
+    "mnist": {NUMBERS: (*SEARCH, "--lr", "--batch"), FILES: ("--out", "--data"),
+              LAYERS: ("--hidden",), NAMES: ("--sampler", "--metric", "--data")},
+    "run": {NUMBERS: (*SEARCH, "--pairs", "--workers"), FILES: ("--out", "--store"),
+            LAYERS: ("--hidden",),
             NAMES: ("--sampler", "--task", "--activation", "--loss", "--preset")},
 }  # fmt: skip
 COMMANDS = ("quad", "mnist", "package", "survey")
@@ -66,7 +81,10 @@ def line(rng: random.Random, commands: Sequence[str]) -> list[str]:
     """Draw a command line: the command, then options that are likely and values that are not."""
     command = rng.choice(commands)
     if command == "package":
-        return ["package", *rng.sample([*NAMES, "quad", "--L0", "-h"], rng.randrange(3))]
+        return [
+            "package",
+            *rng.sample([*NAMES, "quad", "--L0", "-h", "--version"], rng.randrange(3)),
+        ]
     words = [command]
     kind = command
     if command == "survey":
@@ -172,7 +190,7 @@ def streams(folder: Path, count: int, seed: int) -> Iterator[str]:
     for number in range(count):
         shell = SHELL[number % len(SHELL)]
         out = folder / f"stream–{number}"
-        command = f"{sys.executable} -m nconvex.quad --seed {rng.randrange(100)} --out '{out}'"
+        command = f"{sys.executable} -m nconvex quad --seed {rng.randrange(100)} --out '{out}'"
         command += rng.choice([" --json", " --tighten", ""])
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {shell.format(command)}"],

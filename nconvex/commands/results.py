@@ -214,11 +214,9 @@ class Files:
     def __init__(self, name: str, args: argparse.Namespace):
         self._folder: Path | None = args.out
         self._force: bool = args.force
-        self._figure: Path | None = None
-        if not args.no_figure and self._folder is not None:
-            self._figure = self._folder / "figure.png"
-        elif not args.no_figure and not args.json:
-            self._figure = Path(f"{name}.png")
+        self._figure = Path(f"{name}.png") if args.out is None else args.out / "figure.png"
+        if args.no_figure or (args.out is None and args.json):
+            self._figure = None
         self._made: list[Path] = []
         self._written: list[Path] = []
 
@@ -245,14 +243,17 @@ class Files:
             return
         for name in self.NAMES:  # of another run, they would not belong to this one's
             (self._folder / name).unlink(missing_ok=True)
+        result, string, models = (self._folder / name for name in self.NAMES[:3])
         data = (text + "\n").encode()
-        self._write("result.json", lambda at: write_whole(at, lambda file: file.write(data)))
-        if (string := found.string) is not None:
-            self._write("string.npz", lambda at: string.save(at, experiment.problem))
+        write_whole(result, lambda file: file.write(data))
+        self._written.append(result)
+        if found.string is not None:
+            found.string.save(string, experiment.problem)
+            self._written.append(string)
         elif found.trainings:
             thetas = np.array([training.theta for training in found.trainings])
-            arrays = {"thetas": thetas, **experiment.problem.describe()}
-            self._write("models.npz", lambda at: write_arrays(at, arrays))
+            write_arrays(models, {"thetas": thetas, **experiment.problem.describe()})
+            self._written.append(models)
 
     def figure(self, experiment: Experiment, string: String | None) -> Callable[[], None] | None:
         """Return what draws and writes the figure, if one is wanted and there is a string."""
@@ -263,12 +264,10 @@ class Files:
         def make() -> Any:
             from nconvex import plots  # matplotlib takes longer to import than the search to run
 
-            return plots.summary(
-                experiment.problem,
-                string,
-                lambda part: experiment.draw(plots, string, part),
-                experiment.measure,
-            )
+            def models(part: Any) -> None:
+                experiment.draw(plots, string, part)
+
+            return plots.summary(experiment.problem, string, models, experiment.measure)
 
         def write() -> None:
             draw(path, make, 150)
@@ -280,11 +279,6 @@ class Files:
         """Name the files that were written."""
         paths = ", ".join(one_line(path) for path in self._written)
         return row("written to", paths) if paths else ""
-
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        assert self._folder is not None
-        write(self._folder / name)
-        self._written.append(self._folder / name)
 
     def _make(self, folder: Path) -> None:
         try:
