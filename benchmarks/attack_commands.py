@@ -125,8 +125,8 @@ def lines(folder: Path, count: int, seed: int, commands: Sequence[str] = COMMAND
 
 def call(words: Sequence[str], encoding: str, work: float = WORK) -> tuple[object, str, str]:
     """Run one command line, with a Ctrl-C after a while; return exit status, stdout, stderr."""
-    name, *argv = words
-    module = import_module("nconvex.__main__" if name == "package" else f"nconvex.{name}")
+    argv = words[1:] if words[0] == "package" else words
+    main = import_module("nconvex.__main__").main
     streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
 
     def alarm(signum: int, frame: object) -> None:
@@ -145,7 +145,7 @@ def call(words: Sequence[str], encoding: str, work: float = WORK) -> tuple[objec
         with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
             signal.setitimer(signal.ITIMER_REAL, work)
             try:
-                status = module.main(argv)
+                status = main(argv)
             except SystemExit as stop:
                 status = stop.code
             except BaseException as error:  # any of them is a fault
