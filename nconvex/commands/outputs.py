@@ -33,13 +33,13 @@ FINISHED, OUTPUT_FAILED, BAD_INPUT, CLOSED_PIPE = 0, 1, 2, 141
 def one_line(text: object) -> str:
     """Return text with line ends and all else that cannot be printed written as escapes."""
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in str(text)
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(text)
     )
 
 
 def say(text: str) -> None:
-    """Print to stdout at once; letters that its encoding lacks become question marks.
+    """Print to stdout at once; characters that its encoding lacks become question marks.
 
     Raises:
         BrokenPipeError: Its reader went away.

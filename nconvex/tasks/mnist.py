@@ -50,6 +50,10 @@ def problem(
 
     Inputs are pixels / 256, from 0 for paper to 0.996 for ink.
 
+    >>> import nconvex as nc
+    >>> nc.mnist.problem().model.sizes
+    (784, 256, 10)
+
     Args:
         source: "subset", "full" or a folder, see `digits.load`; or what that returned.
         model: 784 inputs, 10 outputs; by default `MLP((784, 256, 10))`.
