@@ -23,7 +23,7 @@ from nconvex.string import String
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is searched.
+    """The landscape that a command searches, and how to tell of it.
 
     Attributes:
         problem: The loss surface.
@@ -199,7 +199,7 @@ def _beads(string: String) -> str:
 
 
 class Files:
-    """Where a search writes to: tried before any work, so that a long one is not lost at its end.
+    """The files of a search; they are tried before any work, so that no long search is lost.
 
     Args:
         name: The experiment's, for the figure's default name.

@@ -18,8 +18,8 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
     """Draw the merge tree of models as a disconnectivity graph, and components against L₀.
 
     A leaf ends at its model's loss; branches meet at the lowest loss at which their models are
-    known to be connected: an upper bound, since paths may have been missed.
-    Of thresholds, `levels` are marked.
+    known to be connected: an upper bound, since paths may have been missed. The thresholds
+    `levels` are marked.
     """
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     tree, count = figure.subplots(1, 2)
