@@ -131,35 +131,33 @@ def _finite(value: float) -> float | None:
 def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> str:
     """Return what is printed; `result` is the document."""
     string, L0, measure = found.string, result["L0"], experiment.measure
-    rows = []
-    if experiment.data:
-        rows.append(("data", one_line(experiment.data)))
+    rows = {"data": one_line(experiment.data)} if experiment.data else {}
     if found.trainings:
         losses = " and ".join(beside(training.loss, L0) for training in found.trainings)
-        rows.append(("networks", f"test {measure} {losses} (L0 = {L0!r})"))
+        rows["networks"] = f"test {measure} {losses} (L0 = {L0!r})"
         if not any(training.steps for training in found.trainings):
-            note = "random starts lie below L0 already, so that this shows little; lower --L0"
-            rows.append(("note", note))
+            rows["note"] = (
+                "random starts lie below L0 already, so that this shows little; lower --L0"
+            )
     if string is not None:
-        rows += _path_rows(string, found.loose, measure)
-    rows.append(("verdict", result["message"]))
+        rows |= _path_rows(string, found.loose, measure)
+    rows["verdict"] = result["message"]
     if found.interrupted and result["connected"]:
-        rows.append(("interrupted", "while the path was tightened; it is left as it was found"))
+        rows["interrupted"] = "while the path was tightened; it is left as it was found"
     if string is not None and string.failures:
-        counts = [
+        counts = ", ".join(
             f"{count} {status.name.lower().replace('_', ' ')}"
             for status in ConnectionStatus
             if status is not ConnectionStatus.CONNECTED
             and (count := string.segment_status.count(status))
-        ]
+        )
         failed = f"{len(string.failures)} of {len(string.segment_upper)} segments"
-        rows.append(("where it fails", f"{failed}: {', '.join(counts)}"))
-    work = (
+        rows["where it fails"] = f"{failed}: {counts}"
+    rows["work"] = (
         f"{result['endpoint_gradient_evaluations']} gradient evaluations to train, "
         f"{result['gradient_evaluations'] or 0} to connect; {result['seconds']:.2f} s"
     )
-    rows.append(("work", work))
-    return "\n".join([experiment.title, *(row(name, text) for name, text in rows)])
+    return "\n".join([experiment.title, *(row(name, text) for name, text in rows.items())])
 
 
 def row(name: str, text: str) -> str:
@@ -167,32 +165,25 @@ def row(name: str, text: str) -> str:
     return f"  {name:<16}{text}"
 
 
-def _path_rows(string: String, loose: String | None, measure: str) -> list[tuple[str, str]]:
-    line, highest = string.line_max_error, beside(string.max_error, string.L0)
-    certificate = "none: the path was only sampled"
-    if string.certified:
-        lower, upper = string.max_error_bounds
-        certificate = f"proven: the highest {measure} lies between {lower:.7g} and {upper:.7g}"
-    rows = [
-        (
-            "straight line",
-            f"highest {measure} {beside(line, string.L0)}, {line / string.L0:.3g} times L0",
-        ),
-        (
-            "string",
-            f"highest {measure} {highest} {'<=' if string.connected else '>'} L0, "
-            f"{_beads(string)}, normalized length {string.normalized_length:.4g}",
-        ),
-        ("certificate", certificate),
-    ]
+def _path_rows(string: String, loose: String | None, measure: str) -> dict[str, str]:
+    line, sign = string.line_max_error, "<=" if string.connected else ">"
+    highest, highest_of_line = (beside(loss, string.L0) for loss in (string.max_error, line))
+    rows = {
+        "straight line": f"highest {measure} {highest_of_line}, {line / string.L0:.3g} times L0",
+        "string": f"highest {measure} {highest} {sign} L0, {_size(string)}",
+    }
     if loose is not None:
-        before = f"{_beads(loose)}, normalized length {loose.normalized_length:.4g}"
-        rows.insert(2, ("tightened from", before))
+        rows["tightened from"] = _size(loose)
+    rows["certificate"] = "none: the path was only sampled"
+    if string.certified:
+        between = " and ".join(f"{bound:.7g}" for bound in string.max_error_bounds)
+        rows["certificate"] = f"proven: the highest {measure} lies between {between}"
     return rows
 
 
-def _beads(string: String) -> str:
-    return f"{string.n_beads} bead{'s' * (string.n_beads != 1)}"
+def _size(string: String) -> str:
+    beads = f"{string.n_beads} bead{'s' * (string.n_beads != 1)}"
+    return f"{beads}, normalized length {string.normalized_length:.4g}"
 
 
 # -- Files ----------------------------------------------------------------------------------------
