@@ -6,15 +6,12 @@ By default a 784-256-10 ReLU network, softmax cross-entropy, minibatch RMSProp, 
 5,000 training and 1,000 test images that ships with the package.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Sequence
 
 from nconvex.tasks.mnist import problem as problem
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m nconvex.mnist") -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m nconvex.mnist") -> int:
     """Run the command line; returns the exit status."""
     from nconvex.commands import mnist  # `problem` does without the command
 

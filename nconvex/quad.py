@@ -6,15 +6,12 @@ By default a 1-4-4-1 ReLU network, mean squared error, the quadratic 0.5 x² + 0
 training and 1000 test points, full-batch RMSProp, L₀ = 1e-3.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Sequence
 
 from nconvex.tasks.quad import problem as problem
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m nconvex.quad") -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m nconvex.quad") -> int:
     """Run the command line; returns the exit status."""
     from nconvex.commands import quad  # `problem` does without the command
 

@@ -73,9 +73,9 @@ def option(
     Args:
         group: Of a parser, or the parser.
         name: Without its dashes.
-        shown: Its default; or what the help says of it, where `settings` have the default.
+        shown: Its default; or what the help says of the default that `settings` hold.
         example: A value, for the help.
-        settings: What argparse is told besides.
+        settings: What else argparse is told.
     """
     settings = {"default": shown, **OPTIONS.get(name, {}), **settings}
     if choices := settings.get("choices"):

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from nconvex.commands import interrupts
 from nconvex.commands.arguments import Parser, parse
 from nconvex.commands.outputs import Progress, deliver, guarded
-from nconvex.commands.results import Experiment, Files, Found, document, printout
+from nconvex.commands.results import Experiment as Experiment
+from nconvex.commands.results import Files, Found, document, printout
 from nconvex.definitions import (
     Insertion,
     Interrupted,
@@ -31,7 +32,7 @@ from nconvex.pair import run_pair
 from nconvex.samplers.tightening import tighten
 
 
-def main(
+def run(
     name: str,
     parser: Parser,
     prepare: Callable[[argparse.Namespace, Callable[[str], None]], Experiment],
@@ -54,7 +55,7 @@ def main(
             experiment = prepare(args, progress.live)
             args.L0 = experiment.L0 if args.L0 is None else args.L0
             with jit.announcing(progress.line):
-                return _run(parser.prog, experiment, args, progress, files)
+                return _work(parser.prog, experiment, args, progress, files)
 
     return guarded(parser.prog, command)
 
@@ -71,7 +72,7 @@ def _check(args: argparse.Namespace) -> None:
     child(args.seed)
 
 
-def _run(
+def _work(
     prog: str, experiment: Experiment, args: argparse.Namespace, progress: Progress, files: Files
 ) -> int:
     began = time.perf_counter()

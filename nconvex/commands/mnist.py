@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from nconvex.commands import experiment
 from nconvex.commands.arguments import Parser, add_outputs, add_search, make_parser, option
-from nconvex.commands.results import Experiment
+from nconvex.commands.experiment import Experiment, run
 from nconvex.data import digits
 from nconvex.definitions import require_integer, require_positive
 from nconvex.kernels.parts import NONLINEAR
@@ -18,7 +17,7 @@ from nconvex.tasks.mnist import BATCH, BUDGET, HIDDEN, L0, LEARNING_RATE, proble
 
 def main(argv: Sequence[str] | None, prog: str) -> int:
     """Run the command line; returns the exit status."""
-    return experiment.main("mnist", _parser(prog), _prepare, argv)
+    return run("mnist", _parser(prog), _prepare, argv)
 
 
 def _parser(prog: str) -> Parser:

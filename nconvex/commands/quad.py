@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from nconvex.commands import experiment
 from nconvex.commands.arguments import Parser, add_outputs, add_search, make_parser, option, switch
-from nconvex.commands.results import Experiment
+from nconvex.commands.experiment import Experiment, run
 from nconvex.data.polynomials import POLYNOMIALS
 from nconvex.definitions import NconvexError, RMSProp
 from nconvex.kernels.parts import LOSSES, NONLINEAR
@@ -18,7 +17,7 @@ from nconvex.tasks.quad import HIDDEN, L0, SAMPLES, problem
 
 def main(argv: Sequence[str] | None, prog: str) -> int:
     """Run the command line; returns the exit status."""
-    return experiment.main("quad", _parser(prog), _prepare, argv)
+    return run("quad", _parser(prog), _prepare, argv)
 
 
 def _parser(prog: str) -> Parser:

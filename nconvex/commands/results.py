@@ -23,7 +23,7 @@ from nconvex.string import String
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is searched.
+    """The landscape that a command searches, and how to tell of it.
 
     Attributes:
         problem: The loss surface.
@@ -131,35 +131,33 @@ def _finite(value: float) -> float | None:
 def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> str:
     """Return what is printed; `result` is the document."""
     string, L0, measure = found.string, result["L0"], experiment.measure
-    rows = []
-    if experiment.data:
-        rows.append(("data", one_line(experiment.data)))
+    rows = {"data": one_line(experiment.data)} if experiment.data else {}
     if found.trainings:
         losses = " and ".join(beside(training.loss, L0) for training in found.trainings)
-        rows.append(("networks", f"test {measure} {losses} (L0 = {L0!r})"))
+        rows["networks"] = f"test {measure} {losses} (L0 = {L0!r})"
         if not any(training.steps for training in found.trainings):
-            note = "random starts lie below L0 already, so that this shows little; lower --L0"
-            rows.append(("note", note))
+            rows["note"] = (
+                "random starts lie below L0 already, so that this shows little; lower --L0"
+            )
     if string is not None:
-        rows += _path_rows(string, found.loose, measure)
-    rows.append(("verdict", result["message"]))
+        rows |= _path_rows(string, found.loose, measure)
+    rows["verdict"] = result["message"]
     if found.interrupted and result["connected"]:
-        rows.append(("interrupted", "while the path was tightened; it is left as it was found"))
+        rows["interrupted"] = "while the path was tightened; it is left as it was found"
     if string is not None and string.failures:
-        counts = [
+        counts = ", ".join(
             f"{count} {status.name.lower().replace('_', ' ')}"
             for status in ConnectionStatus
             if status is not ConnectionStatus.CONNECTED
             and (count := string.segment_status.count(status))
-        ]
+        )
         failed = f"{len(string.failures)} of {len(string.segment_upper)} segments"
-        rows.append(("where it fails", f"{failed}: {', '.join(counts)}"))
-    work = (
+        rows["where it fails"] = f"{failed}: {counts}"
+    rows["work"] = (
         f"{result['endpoint_gradient_evaluations']} gradient evaluations to train, "
         f"{result['gradient_evaluations'] or 0} to connect; {result['seconds']:.2f} s"
     )
-    rows.append(("work", work))
-    return "\n".join([experiment.title, *(row(name, text) for name, text in rows)])
+    return "\n".join([experiment.title, *(row(name, text) for name, text in rows.items())])
 
 
 def row(name: str, text: str) -> str:
@@ -167,39 +165,32 @@ def row(name: str, text: str) -> str:
     return f"  {name:<16}{text}"
 
 
-def _path_rows(string: String, loose: String | None, measure: str) -> list[tuple[str, str]]:
-    line, highest = string.line_max_error, beside(string.max_error, string.L0)
-    certificate = "none: the path was only sampled"
-    if string.certified:
-        lower, upper = string.max_error_bounds
-        certificate = f"proven: the highest {measure} lies between {lower:.7g} and {upper:.7g}"
-    rows = [
-        (
-            "straight line",
-            f"highest {measure} {beside(line, string.L0)}, {line / string.L0:.3g} times L0",
-        ),
-        (
-            "string",
-            f"highest {measure} {highest} {'<=' if string.connected else '>'} L0, "
-            f"{_beads(string)}, normalized length {string.normalized_length:.4g}",
-        ),
-        ("certificate", certificate),
-    ]
+def _path_rows(string: String, loose: String | None, measure: str) -> dict[str, str]:
+    line, sign = string.line_max_error, "<=" if string.connected else ">"
+    highest, highest_of_line = (beside(loss, string.L0) for loss in (string.max_error, line))
+    rows = {
+        "straight line": f"highest {measure} {highest_of_line}, {line / string.L0:.3g} times L0",
+        "string": f"highest {measure} {highest} {sign} L0, {_size(string)}",
+    }
     if loose is not None:
-        before = f"{_beads(loose)}, normalized length {loose.normalized_length:.4g}"
-        rows.insert(2, ("tightened from", before))
+        rows["tightened from"] = _size(loose)
+    rows["certificate"] = "none: the path was only sampled"
+    if string.certified:
+        between = " and ".join(f"{bound:.7g}" for bound in string.max_error_bounds)
+        rows["certificate"] = f"proven: the highest {measure} lies between {between}"
     return rows
 
 
-def _beads(string: String) -> str:
-    return f"{string.n_beads} bead{'s' * (string.n_beads != 1)}"
+def _size(string: String) -> str:
+    beads = f"{string.n_beads} bead{'s' * (string.n_beads != 1)}"
+    return f"{beads}, normalized length {string.normalized_length:.4g}"
 
 
 # -- Files ----------------------------------------------------------------------------------------
 
 
 class Files:
-    """Where a search writes to: tried before any work, so that a long one is not lost at its end.
+    """The files of a search; they are tried before any work, so that no long search is lost.
 
     Args:
         name: The experiment's, for the figure's default name.
@@ -214,11 +205,9 @@ class Files:
     def __init__(self, name: str, args: argparse.Namespace):
         self._folder: Path | None = args.out
         self._force: bool = args.force
-        self._figure: Path | None = None
-        if not args.no_figure and self._folder is not None:
-            self._figure = self._folder / "figure.png"
-        elif not args.no_figure and not args.json:
-            self._figure = Path(f"{name}.png")
+        self._figure = Path(f"{name}.png") if args.out is None else args.out / "figure.png"
+        if args.no_figure or (args.out is None and args.json):
+            self._figure = None
         self._made: list[Path] = []
         self._written: list[Path] = []
 
@@ -245,14 +234,17 @@ class Files:
             return
         for name in self.NAMES:  # of another run, they would not belong to this one's
             (self._folder / name).unlink(missing_ok=True)
+        result, string, models = (self._folder / name for name in self.NAMES[:3])
         data = (text + "\n").encode()
-        self._write("result.json", lambda at: write_whole(at, lambda file: file.write(data)))
-        if (string := found.string) is not None:
-            self._write("string.npz", lambda at: string.save(at, experiment.problem))
+        write_whole(result, lambda file: file.write(data))
+        self._written.append(result)
+        if found.string is not None:
+            found.string.save(string, experiment.problem)
+            self._written.append(string)
         elif found.trainings:
             thetas = np.array([training.theta for training in found.trainings])
-            arrays = {"thetas": thetas, **experiment.problem.describe()}
-            self._write("models.npz", lambda at: write_arrays(at, arrays))
+            write_arrays(models, {"thetas": thetas, **experiment.problem.describe()})
+            self._written.append(models)
 
     def figure(self, experiment: Experiment, string: String | None) -> Callable[[], None] | None:
         """Return what draws and writes the figure, if one is wanted and there is a string."""
@@ -263,12 +255,10 @@ class Files:
         def make() -> Any:
             from nconvex import plots  # matplotlib takes longer to import than the search to run
 
-            return plots.summary(
-                experiment.problem,
-                string,
-                lambda part: experiment.draw(plots, string, part),
-                experiment.measure,
-            )
+            def models(part: Any) -> None:
+                experiment.draw(plots, string, part)
+
+            return plots.summary(experiment.problem, string, models, experiment.measure)
 
         def write() -> None:
             draw(path, make, 150)
@@ -280,11 +270,6 @@ class Files:
         """Name the files that were written."""
         paths = ", ".join(one_line(path) for path in self._written)
         return row("written to", paths) if paths else ""
-
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        assert self._folder is not None
-        write(self._folder / name)
-        self._written.append(self._folder / name)
 
     def _make(self, folder: Path) -> None:
         try:

@@ -22,6 +22,9 @@ from nconvex.network.problem import Problem
 from nconvex.plots.style import BLUE, GREEN, GREY, LIGHT, ORANGE, without_frame
 from nconvex.string import String
 
+#: Where a figure is drawn: into a part of a larger one, or by itself.
+Part = Figure | SubFigure | None
+
 #: Points a curve is drawn with.
 POINTS = 400
 
@@ -46,10 +49,7 @@ def summary(
 
 
 def loss_along(
-    landscape: Landscape,
-    string: String,
-    figure: Figure | SubFigure | None = None,
-    measure: str = "loss",
+    landscape: Landscape, string: String, figure: Part = None, measure: str = "loss"
 ) -> Any:
     """Draw γ on the straight line between the ends, and along the string, against L₀.
 
@@ -83,10 +83,7 @@ def loss_along(
 
 
 def string_in_space(
-    landscape: Landscape,
-    string: String,
-    figure: Figure | SubFigure | None = None,
-    measure: str = "loss",
+    landscape: Landscape, string: String, figure: Part = None, measure: str = "loss"
 ) -> Any:
     """Draw the string on its beads' first three principal components, coloured by log loss.
 
@@ -136,7 +133,7 @@ def predictions(
     problem: Problem,
     string: String,
     polynomial: Callable[[np.ndarray], np.ndarray],
-    figure: Figure | SubFigure | None = None,
+    figure: Part = None,
 ) -> Any:
     """Draw both ends' predictions and a middle model's against the polynomial.
 
@@ -170,12 +167,7 @@ def predictions(
     return without_frame(figure)
 
 
-def digits(
-    problem: Classification,
-    string: String,
-    figure: Figure | SubFigure | None = None,
-    images: int = 4,
-) -> Any:
+def digits(problem: Classification, string: String, figure: Part = None, images: int = 4) -> Any:
     """Draw the class probabilities that the models on the path give to some test images.
 
     Of each label, the image is taken whose label's probability varies most along the path; then the
@@ -226,7 +218,7 @@ def _probabilities(problem: Classification, theta: np.ndarray, images: np.ndarra
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-def _figure(figure: Figure | SubFigure | None) -> Any:
+def _figure(figure: Part) -> Any:
     """The figure that is given, or a new one."""
     return Figure(figsize=(6.2, 4.6), layout="constrained") if figure is None else figure
 

@@ -26,11 +26,10 @@ FAILURES = {"bead_untrainable": "x", "depth_exhausted": "+", "end_untrainable": 
 def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
     """Draw a survey: connected share, beads, normalized length and work, with 95 % intervals.
 
-    Against the setting's attribute that takes the most values of L₀, α and width, or against the
-    accuracy that L₀ stands for where losses are compared; one curve for each combination of what
-    else varies. Failures are drawn as open symbols beside the connected share. Where both α and
-    beads vary, a fifth panel compares the beads with the number that theory says suffices.
-    Points of the published figure are drawn beside ours.
+    The horizontal axis is L₀, α or the width, whichever takes the most values; where losses are
+    compared, it is the accuracy that L₀ stands for. Each combination of what else varies has a
+    curve. Failures are open symbols beside the connected share. Where α varies, a fifth panel
+    compares the beads with the number that suffices in theory. `published` points are drawn, too.
     """
     x, xlabel, curves = _curves(survey)
     rows = survey.aggregates()

@@ -18,8 +18,8 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
     """Draw the merge tree of models as a disconnectivity graph, and components against L₀.
 
     A leaf ends at its model's loss; branches meet at the lowest loss at which their models are
-    known to be connected: an upper bound, since paths may have been missed.
-    Of thresholds, `levels` are marked.
+    known to be connected: an upper bound, since paths may have been missed. The thresholds
+    `levels` are marked.
     """
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     tree, count = figure.subplots(1, 2)
@@ -27,17 +27,17 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
     tops: dict[tuple[int, ...], float] = {
         (k,): float(loss) for k, loss in enumerate(connectivity.losses)
     }
-    place = {k: n for n, k in enumerate(_leaves(len(tops), merges))}
+    position = {k: n for n, k in enumerate(_leaves(len(tops), merges))}
     for merge in merges:
         left, right = (
-            float(np.mean([place[k] for k in group])) for group in (merge.left, merge.right)
+            float(np.mean([position[k] for k in group])) for group in (merge.left, merge.right)
         )
         for group, at in ((merge.left, left), (merge.right, right)):
             tree.plot([at, at], [tops[group], merge.height], color=BLUE, lw=1.4)
         tree.plot([left, right], [merge.height] * 2, color=BLUE, lw=1.4)
         tops[tuple(sorted(merge.left + merge.right))] = merge.height
     tree.set(
-        yscale="log", xticks=list(place.values()), xticklabels=list(place), xlabel="model",
+        yscale="log", xticks=list(position.values()), xticklabels=list(position), xlabel="model",
         ylabel="loss", title="merge tree (an upper bound)",
     )  # fmt: skip
     heights = np.sort([*connectivity.losses, *(merge.height for merge in merges), *levels])

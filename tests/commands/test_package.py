@@ -101,6 +101,19 @@ def test_the_console_script_is_this_command():
     assert getattr(importlib.import_module(module), function) is main
 
 
+@pytest.mark.parametrize("name", ["quad", "mnist"])
+def test_help_explains_every_option_with_its_default_and_an_example(capsys, name):
+    _, text, _ = said(capsys, main, [name, "--help"])
+    entries = re.findall(r"^  (--[\w-]+)( [A-Z]\S*)?  +(.*(?:\n {8,}.*)*)", text, re.MULTILINE)
+    found = {option: " ".join(about.split()) for option, value, about in entries if value}
+    assert found.keys() >= {"--L0", "--alpha", "--depth", "--hidden", "--activation", "--out"}
+    for option, about in found.items():
+        assert re.search(rf" \(default .+; e\.g\. {option} \S+.*\)$", about.replace("- ", "-"))
+    switches = [(option, about) for option, value, about in entries if not value]
+    assert {"--json", "--quiet", "--no-figure", "--tighten"} <= {*dict(switches)}
+    assert all(about for _, about in switches)
+
+
 def test_options_of_one_meaning_have_one_form(capsys):
     texts = [
         said(capsys, main, [*words, "--help"])[1]

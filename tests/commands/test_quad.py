@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -384,21 +383,3 @@ def test_fuzzed_command_lines_are_run_or_refused_in_one_line(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for fault in attack_commands.lines(tmp_path, 60, 0, ("quad", "package")):
         pytest.fail(fault)
-
-
-# -- Help -----------------------------------------------------------------------------------------
-
-
-def test_help_explains_every_option_with_its_default(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    out, _ = capsys.readouterr()
-    options = set(re.findall(r"^  (--[\w-]+)", out, re.MULTILINE))
-    assert options >= {
-        "--L0", "--alpha", "--depth", "--seed", "--activation", "--loss", "--task", "--hidden",
-        "--budget", "--out", "--no-figure", "--json", "--quiet",
-    }  # fmt: skip
-    text = " ".join(out.split())
-    assert text.count("(default ") >= 9
-    assert "example:" in out
