@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import itertools
 import json
 import os
@@ -200,10 +199,7 @@ def network_arguments(
 
 def _default(name: str) -> str:
     """The samplers' defaults, told apart where they differ."""
-    values = {
-        sampler: inspect.signature(search).parameters[name].default
-        for sampler, search in SAMPLERS.items()
-    }
+    values = {sampler: getattr(settings, name) for sampler, settings in SAMPLERS.items()}
     plain = values["plain"]
     others = [f"{value} for {sampler}" for sampler, value in values.items() if value != plain]
     return ", ".join([f"{plain}", *others])
@@ -293,13 +289,13 @@ def _search(
     progress.live("training network 1 of 2")
     found.string = run_pair(
         experiment.problem,
-        args.L0,
-        args.alpha,
-        args.depth,
-        args.seed,
-        on_training,
-        _shower(progress, experiment.measure),
-        args.sampler,
+        L0=args.L0,
+        sampler=args.sampler,
+        alpha=args.alpha,
+        depth=args.depth,
+        seed=args.seed,
+        on_training=on_training,
+        on_insertion=_shower(progress, experiment.measure),
     ).string
     if args.tighten and found.string is not None and found.string.connected:
         progress.live("tightening the path")

@@ -68,13 +68,13 @@ from nconvex.network.classification import METRICS
 from nconvex.network.mlp import MLP
 from nconvex.network.problem import Problem
 from nconvex.reductions import norm
-from nconvex.samplers import SAMPLERS
+from nconvex.samplers import SAMPLERS, connect
 from nconvex.string import String
 from nconvex.survey import intervals
 from nconvex.survey import workers as work
 from nconvex.survey.store import Store
 from nconvex.tasks import mnist, quad
-from nconvex.train import train
+from nconvex.training import train
 
 TASKS = (*POLYNOMIALS, "mnist")
 ACTIVATIONS = (*NONLINEAR, "authors")
@@ -488,16 +488,16 @@ def run(
     string, outcome = None, f"end_{trainings[-1].status.name.lower()}"
     if trained:
         for_beads = what.problem(seed, for_beads=True) if what.bead_rmsprop else problem
-        string = SAMPLERS[what.sampler](
+        string = connect(
             for_beads,
             trainings[0].theta,
             trainings[1].theta,
-            what.accept * what.L0,
-            what.alpha / what.accept,
-            what.depth,
-            child(seed, 3),
-            alive,
-            what.insert,
+            L0=what.accept * what.L0,
+            sampler=replace(SAMPLERS[what.sampler], insert=what.insert),  # type: ignore[arg-type]
+            alpha=what.alpha / what.accept,
+            depth=what.depth,
+            seed=child(seed, 3),
+            progress=alive,
         )
         if string.status is ConnectionStatus.INTERRUPTED:
             raise CancelledError
