@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import nconvex as nc
+from nconvex import definitions
 
 
 def best(work: Callable[[], object], repeats: int = 5) -> float:
@@ -70,13 +71,13 @@ def main() -> None:
     problem = nc.quad.problem(0)
     beads, search = [], []
     for L0 in (3e-3, 1e-3, 3e-4) if short else (1e-2, 3e-3, 1e-3, 6e-4, 3e-4):
-        pairs = [nc.run_pair(problem, L0, seed=seed) for seed in range(3 if short else 20)]
+        pairs = [nc.run_pair(problem, L0=L0, seed=seed) for seed in range(3 if short else 20)]
         strings = [pair.string for pair in pairs if pair.string is not None]
         beads.append(float(np.mean([string.n_beads for string in strings])))
 
         def connect(strings: list[nc.String] = strings, L0: float = L0) -> None:
             for string in strings:
-                nc.connect(problem, string.beads[0], string.beads[-1], L0, seed=string.seed)
+                nc.connect(problem, string.beads[0], string.beads[-1], L0=L0, seed=string.seed)
 
         search.append(best(connect, 3) / len(strings))
     curves["beads of a string"] = (beads, {"search, certificate included": search})
@@ -87,7 +88,7 @@ def main() -> None:
         with ThreadPoolExecutor(count) as pool:
 
             def run(pool: ThreadPoolExecutor = pool) -> None:
-                def descend(theta: np.ndarray) -> nc.Descent:
+                def descend(theta: np.ndarray) -> definitions.Descent:
                     return descending.descend(theta, 1e-30, np.random.default_rng(0))
 
                 list(pool.map(descend, starts))

@@ -25,7 +25,7 @@ SETTING = nc.survey.Setting(L0=1e-2)
 def stored_a_second(records: list[tuple], beads: bool) -> float:
     """Store each record in a transaction."""
     one = nc.quad.problem(0)
-    string = nc.run_pair(one, 1e-3).string
+    string = nc.run_pair(one, L0=1e-3).string
     assert string is not None
     with (
         tempfile.TemporaryDirectory() as folder,

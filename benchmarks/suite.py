@@ -185,7 +185,7 @@ def quad_rows(suite: Suite, short: bool) -> None:
     seeds = iter(range(10_000))
     suite.row(
         "QUAD pair end to end, L0 = 1e-3",
-        lambda: nc.run_pair(problem, 1e-3, seed=next(seeds) % 10),
+        lambda: nc.run_pair(problem, L0=1e-3, seed=next(seeds) % 10),
         quad.pair(1e-3, problem),
         1 if short else 10,
     )
@@ -197,7 +197,7 @@ def proof_rows(suite: Suite, pairs: int) -> None:
         problem = nc.quad.problem(0, model=nc.MLP((1, *hidden, 1), activation))
         segments: list[tuple[np.ndarray, np.ndarray]] = []
         for seed in range(pairs):
-            string = nc.run_pair(problem, 1e-3, seed=seed).string
+            string = nc.run_pair(problem, L0=1e-3, seed=seed).string
             if string is not None:
                 segments += zip(string.beads[:-1], string.beads[1:], strict=True)
 
@@ -261,7 +261,7 @@ def mnist_rows(suite: Suite, short: bool, folder: str) -> None:
     )
     pair = nc.mnist.problem(folder)
     L0 = 0.5 if short else 0.15
-    string = nc.run_pair(pair, L0, seed=0).string
+    string = nc.run_pair(pair, L0=L0, seed=0).string
     assert string is not None
     pair.loss(string.beads[0])
     suite.row(
@@ -271,7 +271,7 @@ def mnist_rows(suite: Suite, short: bool, folder: str) -> None:
     )
     suite.row(
         f"MNIST pair end to end, 784-256-10, L0 = {L0}",
-        lambda: nc.run_pair(pair, L0, seed=0),
+        lambda: nc.run_pair(pair, L0=L0, seed=0),
         peers.Digits(pair).pair(L0, short),
     )
 

@@ -16,7 +16,7 @@ def main() -> None:
     """Train, connect, print and draw."""
     problem = nc.quad.problem(seed=0, rmsprop=DESCENTS)
     thetas = [nc.train(problem, LEVELS[0], seed=(0, 1, k)).theta for k in range(MODELS)]
-    found = nc.connectivity(problem, thetas, LEVELS)
+    found = nc.connectivity(problem, thetas, L0=LEVELS)
     print(f"{MODELS} networks, {found.searches} searches for a path; components, at most:")
     for level in LEVELS:
         print(f"  L0 = {level:<7g} {found.components(level):3}")

@@ -12,14 +12,15 @@ coordinates; up to its length, the answers of all units make up the boundary of 
 three units of a network are three points on it, and det V > 0 if one meets them anticlockwise, < 0
 if clockwise. For the exchanged network it is the other way round, so on every path from one to the
 other the three points are on a line once. There two units do the work of three. A network with two
-units has a loss of at least R²/6 on this task (`nc.lower_bounds.narrower` computes that exactly):
-so Γ, the smallest possible maximum over all paths, is at least that. `nc.lower_bound` says it of
-any two networks, by the signs of their determinants.
+units has a loss of at least R²/6 on this task (`nc.lower_bounds.narrower` computes it exactly):
+so Γ, the smallest possible maximum over all paths, is at least that. Of any two networks
+`nc.lower_bounds.lower_bound` says it, by the signs of their determinants.
 
-*Not above 1.005 R²/6* (right). `nc.path_through_narrower` leads through the best line. It cuts off
-a corner of the triangle, the closer the better, and the outputs' weights grow as it does: the bound
-is approached, but not attained. Units 1 and 2 pass each other where the line meets one side, while
-unit 3 waits where it meets the other. The certificate proves the height of that path.
+*Not above 1.005 R²/6* (right). `nc.lower_bounds.path_through_narrower` leads through the best line.
+It cuts off a corner of the triangle, the closer the better, and the outputs' weights grow as it
+does: the bound is approached, but not attained. Units 1 and 2 pass each other where the line meets
+one side, while unit 3 waits where it meets the other. The certificate proves the height of that
+path.
 
 Dynamic String Sampling, from slightly perturbed ends, needs two times the bound: between the
 exchanged networks the line's middle has two units that are the same, which is not where the path
@@ -65,7 +66,7 @@ def lowest_string(problem, theta1, theta2, bound):
         strings = []
         for _ in range(TRIES):
             ends = [theta + 0.02 * rng.normal(size=theta.size) for theta in (theta1, theta2)]
-            strings.append(nc.connect(problem, *ends, factor * bound, alpha=0.98, depth=12))
+            strings.append(nc.connect(problem, *ends, L0=factor * bound, alpha=0.98, depth=12))
         found = [string for string in strings if string.connected]
         print(f"search at {factor:.2f} of the bound: {len(found)} of {TRIES} connected")
         if found:
@@ -111,7 +112,7 @@ def directions(problem, theta):
 
 def draw_fan(axes, problem, beads):
     """The triangle of answers: the units of the first network, and the crossing, enlarged."""
-    signs = [nc.det_sign(problem.model, theta, problem.X) for theta in beads]
+    signs = [nc.lower_bounds.det_sign(problem.model, theta, problem.X) for theta in beads]
     crossing = next(k for k, (a, b) in enumerate(pairwise(signs)) if a != b)
     start, before = (directions(problem, beads[k]) for k in (0, crossing))
     axes.plot(*CORNERS[[0, 1, 2, 0]].T, color=GREY, lw=1.5)
@@ -150,8 +151,10 @@ def draw_fan(axes, problem, beads):
 def main():
     """Bound, build the path, search, and draw."""
     problem, theta1, theta2 = task()
-    bound = nc.lower_bound(problem, theta1, theta2, nc.narrower_infimum(problem))
-    beads = nc.path_through_narrower(problem, theta1, theta2, SLACK)
+    bound = nc.lower_bounds.lower_bound(
+        problem, theta1, theta2, nc.lower_bounds.narrower_infimum(problem)
+    )
+    beads = nc.lower_bounds.path_through_narrower(problem, theta1, theta2, SLACK)
     path = nc.string_through(problem, beads, (1 + SLACK) * bound.value)
     line = problem.bracket(theta1, theta2)
     print(f"signs of det V: {bound.signs}; {bound.reason.value}")

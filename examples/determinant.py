@@ -50,7 +50,7 @@ def connected(problem, thetas, L0):
     """Try all pairs: (K, K) booleans."""
     result = np.eye(len(thetas), dtype=bool)
     for i, j in combinations(range(len(thetas)), 2):
-        string = nc.connect(problem, thetas[i], thetas[j], L0, alpha=0.95)
+        string = nc.connect(problem, thetas[i], thetas[j], L0=L0, alpha=0.95)
         result[i, j] = result[j, i] = string.connected
     return result
 
@@ -58,9 +58,11 @@ def connected(problem, thetas, L0):
 def main():
     """Train, connect, count, and draw."""
     problem = task()
-    lowest = nc.narrower_infimum(problem)
+    lowest = nc.lower_bounds.narrower_infimum(problem)
     thetas = [nc.train(problem, 1e-4, seed).theta for seed in range(MINIMA)]
-    signs = np.array([nc.det_sign(problem.model, theta, problem.X) for theta in thetas])
+    signs = np.array(
+        [nc.lower_bounds.det_sign(problem.model, theta, problem.X) for theta in thetas]
+    )
     order = np.argsort(signs, kind="stable")
     thetas, signs = [thetas[k] for k in order], signs[order]
     upper = np.triu(np.ones((MINIMA, MINIMA), dtype=bool), 1)
@@ -78,7 +80,7 @@ def main():
         print(f"L0 = {level:.2f} L*: connected {counts}")
     formula = 0
     for i, j in zip(*np.nonzero(kinds["equal"]), strict=True):
-        beads = nc.path_through_narrower(problem, thetas[i], thetas[j])
+        beads = nc.lower_bounds.path_through_narrower(problem, thetas[i], thetas[j])
         string = nc.string_through(problem, beads, 1.01 * lowest)
         formula += string.certified and string.max_error < lowest
     print(f"by a formula, below L*: {formula} of {np.sum(kinds['equal'])} pairs of equal signs")

@@ -4,10 +4,10 @@
 
 The potential (Müller and Brown, Theor. Chim. Acta 53, 1979) plus 150 has minima near
 (-0.558, 1.442) and (0.623, 0.028); every path between them must climb to 109.335, the higher of
-the saddles between. In two parameters that can be proven: `nc.flood_bracket` cuts the plane into
-cells, bounds the potential on each from both sides, and floods them from the lowest up until the
-minima's basins meet. So Γ is known, and Dynamic String Sampling can be judged: `nc.barrier`
-bisects for the lowest threshold at which it finds a path, and must not come out below.
+the saddles between. In two parameters that can be proven: `nc.lower_bounds.flood_bracket` cuts the
+plane into cells, bounds the potential on each from both sides, and floods them from the lowest up
+until the minima's basins meet. So Γ is known, and Dynamic String Sampling can be judged:
+`nc.barrier` bisects for the lowest threshold at which it finds a path, and must not come out below.
 
 Watch α. With α = 0.95 beads stop high on the slopes, the string stays near the pass, and the
 bisection ends within 0.02 % of Γ. With α = 0.8 the same search finds no path even at 120: each bead
@@ -99,7 +99,7 @@ def landscape():
 
 def bracket(cells=1600):
     """Bracket Γ between the two minima, with proof."""
-    return nc.flood_bracket(height, slopes, curvature, LEFT, RIGHT, BOX, cells)
+    return nc.lower_bounds.flood_bracket(height, slopes, curvature, LEFT, RIGHT, BOX, cells)
 
 
 def draw(proven, string):
@@ -139,7 +139,7 @@ def main():
     where = "anywhere in the plane" if proven.whole_plane else "inside the box"
     print(f"proven: {proven.lower:.4f} <= Γ <= {proven.upper:.4f}, for paths {where}")
     for alpha, L0 in ((0.95, 120.0), (0.95, 109.6), (0.95, 109.0), (0.8, 122.0), (0.8, 120.0)):
-        string = nc.connect(landscape(), LEFT, RIGHT, L0, alpha)
+        string = nc.connect(landscape(), LEFT, RIGHT, L0=L0, alpha=alpha)
         print(
             f"alpha = {alpha}, L0 = {L0}: {string.n_beads} beads, highest point "
             f"{string.max_error:.3f}, normalized length {string.normalized_length:.3f}; "
@@ -147,7 +147,14 @@ def main():
         )
     for alpha in (0.8, 0.95, 0.99):
         found = nc.barrier(
-            landscape(), LEFT, RIGHT, proven.lower, 1e-4, "plain", alpha=alpha, depth=20
+            landscape(),
+            LEFT,
+            RIGHT,
+            lower=proven.lower,
+            precision=1e-4,
+            sampler="plain",
+            alpha=alpha,
+            depth=20,
         )
         print(
             f"bisection with alpha = {alpha}: a path at {found.upper:.4f} "

@@ -32,7 +32,7 @@ COLUMNS = (
 def find(job):
     """Train and connect the pair of a seed; a string, or None if an end cannot be trained."""
     seed, L0, sampler = job
-    return nc.run_pair(nc.quad.problem(seed=seed), L0, seed=seed, sampler=sampler).string
+    return nc.run_pair(nc.quad.problem(seed=seed), L0=L0, seed=seed, sampler=sampler).string
 
 
 def shorten(job):

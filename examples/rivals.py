@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 import nconvex as nc
 from nconvex.baselines import curves as rivals
 from nconvex.definitions import child
+from nconvex.samplers import SAMPLERS
 from nconvex.survey import intervals
 
 LEVELS = (3e-4, 1e-4, 3e-5)
@@ -61,7 +62,7 @@ def pair(job):
     trainings = [nc.train(problem, L0, child(k, end)) for end in (1, 2)]
     trained = all(training.status is nc.TrainingStatus.TRAINED for training in trainings)
     rows = []
-    for method in (*OTHERS, *nc.SAMPLERS):
+    for method in (*OTHERS, *SAMPLERS):
         row = {"task": task, "L0": L0, "pair": k, "method": method, "connected": 0}
         if trained:
             ends = [training.theta for training in trainings]
@@ -81,8 +82,8 @@ def pair(job):
 
 def connect(method, problem, ends, L0, seed, budget, task):
     """Call one method."""
-    if method in nc.SAMPLERS:
-        return nc.SAMPLERS[method](problem, *ends, L0, seed=seed)
+    if method in SAMPLERS:
+        return nc.connect(problem, *ends, L0=L0, sampler=method, seed=seed)
     settings = {"seed": seed}
     if method not in ("line", "align, then line*"):
         settings |= {"budget": budget}
@@ -119,7 +120,7 @@ def draw(rows):
     tasks = list(dict.fromkeys((row["task"], row["L0"]) for row in rows))
     figure = Figure(figsize=(4.1 * len(tasks), 4.2), layout="constrained")
     panels = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
-    styles = dict.fromkeys(OTHERS, ("--", 1.2)) | dict.fromkeys(nc.SAMPLERS, ("-", 2.0))
+    styles = dict.fromkeys(OTHERS, ("--", 1.2)) | dict.fromkeys(SAMPLERS, ("-", 2.0))
     for axes, (task, L0) in zip(panels, tasks, strict=True):
         for number, (method, (style, width)) in enumerate(styles.items()):
             mine = [r for r in rows if (r["task"], r["L0"], r["method"]) == (task, L0, method)]

@@ -14,7 +14,7 @@ through Dynamic String Sampling (2016); see also arXiv:1611.01540.
 
 from __future__ import annotations
 
-from nconvex.commands import interrupts as interrupts  # isort: skip  # Ctrl-C now ends a command
+from nconvex.commands import interrupts as _interrupts  # noqa: F401 - Ctrl-C now ends a command  # isort: skip
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -23,73 +23,56 @@ from nconvex.curve import interpolate
 from nconvex.definitions import (
     CITATION,
     ConnectionStatus,
-    Descent,
-    DescentStatus,
     EndpointAboveL0,
-    Insertion,
     Interrupted,
-    Move,
     NconvexError,
-    Peak,
     RMSProp,
     Training,
     TrainingStatus,
 )
 from nconvex.definitions import VERSION as __version__
-from nconvex.dss import connect
-from nconvex.landscape import FunctionLandscape, Landscape, Trainable
-from nconvex.lower_bounds.crossing import path_through_narrower
-from nconvex.lower_bounds.flood import FloodBracket, flood_bracket
-from nconvex.lower_bounds.narrower import narrower_infimum
-from nconvex.lower_bounds.separation import LowerBound, Separation, det_sign, lower_bound
-from nconvex.network.mlp import MLP
-from nconvex.network.problem import Problem
+from nconvex.landscape import FunctionLandscape, Landscape
+from nconvex.network import MLP, Problem
 from nconvex.pair import Pair, run_pair
-from nconvex.samplers import SAMPLERS
-from nconvex.samplers.barrier import Barrier, barrier
-from nconvex.samplers.breadth_first import connect_breadth_first
-from nconvex.samplers.revival import connect_reviving
-from nconvex.samplers.springs import connect_with_springs
-from nconvex.samplers.tightening import Tightening, tighten
+from nconvex.samplers import BreadthFirst, Plain, Revive, Springs, connect
 from nconvex.string import String, load_string, string_through
-from nconvex.train import train
+from nconvex.training import train
 
 if TYPE_CHECKING:
-    from nconvex import mnist as mnist
-    from nconvex import plots as plots
-    from nconvex import quad as quad
-    from nconvex import survey as survey
-    from nconvex.network.classification import Classification as Classification
-    from nconvex.samplers.merging import Connectivity as Connectivity
-    from nconvex.samplers.merging import connectivity as connectivity
+    from nconvex import baselines, lower_bounds, mnist, plots, quad, survey
+    from nconvex.network.classification import Classification
+    from nconvex.samplers.barrier import Barrier, barrier
+    from nconvex.samplers.merging import Connectivity, connectivity
+    from nconvex.samplers.tightening import Tightening, tighten
 
 __all__ = [
-    "CITATION", "MLP", "SAMPLERS", "Barrier", "Classification", "ConnectionStatus", "Connectivity",
-    "Descent", "DescentStatus", "EndpointAboveL0", "FloodBracket", "FunctionLandscape", "Insertion",
-    "Interrupted", "Landscape", "LowerBound", "Move", "NconvexError", "Pair", "Peak", "Problem",
-    "RMSProp", "Separation", "String", "Tightening", "Trainable", "Training",
-    "TrainingStatus", "__version__", "barrier", "connect", "connect_breadth_first",
-    "connect_reviving", "connect_with_springs", "connectivity", "det_sign", "flood_bracket",
-    "interpolate", "load_string", "lower_bound", "mnist", "narrower_infimum",
-    "path_through_narrower", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
-    "train",
+    "CITATION", "MLP", "Barrier", "BreadthFirst", "Classification", "ConnectionStatus",
+    "Connectivity", "EndpointAboveL0", "FunctionLandscape", "Interrupted", "Landscape",
+    "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive", "Springs", "String",
+    "Tightening", "Training", "TrainingStatus", "__version__", "barrier", "baselines", "connect",
+    "connectivity", "interpolate", "load_string", "lower_bounds", "mnist", "plots", "quad",
+    "run_pair", "string_through", "survey", "tighten", "train",
 ]  # fmt: skip
 
-
-#: Loaded on first use: plots brings matplotlib, the others are also run by `python -m`.
-_MODULES = ("mnist", "plots", "quad", "survey")
-
-#: Loaded on first use: surveys need the commands' modules, a classifier many kernels.
+#: Loaded on first use, for they bring matplotlib, SQLite or many kernels.
 _LATER = {
+    "Barrier": "samplers.barrier",
     "Classification": "network.classification",
     "Connectivity": "samplers.merging",
+    "Tightening": "samplers.tightening",
+    "barrier": "samplers.barrier",
     "connectivity": "samplers.merging",
+    "tighten": "samplers.tightening",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"nconvex.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'nconvex' has no attribute {name!r}")
     if name in _LATER:
         return getattr(importlib.import_module(f"nconvex.{_LATER[name]}"), name)
-    raise AttributeError(f"module 'nconvex' has no attribute {name!r}")
+    return importlib.import_module(f"nconvex.{name}")
+
+
+def __dir__() -> list[str]:
+    return __all__

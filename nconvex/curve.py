@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -26,12 +26,51 @@ class Curve(Protocol):
         ...
 
 
+class Certifying(Protocol):
+    """A landscape that can prove how high γ rises."""
+
+    def max_gamma(
+        self, theta1: np.ndarray, theta2: np.ndarray, L0: float, known: Peak | None = None
+    ) -> Peak:
+        """Bracket max γ on the segment, and decide whether it exceeds L₀.
+
+        With L0 = -∞ the bracket is to be narrow. The search may go on from a bracket that is known.
+        """
+        ...
+
+
+def certifies(landscape: object) -> TypeGuard[Certifying]:
+    """Tell whether a landscape is `Certifying`, faster than isinstance does."""
+    return hasattr(landscape, "max_gamma")
+
+
 def interpolate(theta1: np.ndarray, theta2: np.ndarray, t: float | np.ndarray) -> np.ndarray:
     """Equation (1): Θ(θ₁, θ₂, t) = θ₁ (1 - t) + θ₂ t, exactly θ₁ at t = 0 and θ₂ at t = 1.
 
     A column of t, (T, 1), gives a row for each, (T, P).
     """
     return theta1 * (1.0 - t) + theta2 * t
+
+
+def peak_between(
+    landscape: Curve,
+    theta1: np.ndarray,
+    theta2: np.ndarray,
+    L0: float,
+    known: Peak | None = None,
+) -> Peak:
+    """Find the maximum of γ between two models, with proof where the landscape has one (step 2).
+
+    Args:
+        landscape: The loss surface.
+        theta1: (P,) float64, where t = 0.
+        theta2: (P,) float64, where t = 1.
+        L0: What is to be decided is whether γ exceeds it; -∞ if its maximum is to be reported.
+        known: What was found of this segment already.
+    """
+    if certifies(landscape):
+        return landscape.max_gamma(theta1, theta2, L0, known)
+    return maximum(landscape, theta1, theta2)
 
 
 def maximum(landscape: Curve, theta1: np.ndarray, theta2: np.ndarray) -> Peak:

@@ -7,37 +7,35 @@ The draft's section II.B, with its steps where they happen:
 3. Descend from Θ(t*) until the loss is at most α L₀: the new bead.
 4. Where the maximum of γ is at most L₀, this branch is done.
 5. Start again, from step 2, on each half whose maximum exceeds L₀; stop at depth d.
+
+`nconvex.connect` runs it, or one of the samplers that are made from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from nconvex.curve import interpolate
+from nconvex.curve import interpolate, peak_between
 from nconvex.definitions import (
     ConnectionStatus,
     Descent,
     DescentStatus,
-    EndpointAboveL0,
     Insertion,
     Interrupted,
     Move,
     Peak,
-    Seed,
     child,
     generator,
     require_alpha,
     require_choice,
-    require_ends,
     require_integer,
-    told_apart,
 )
-from nconvex.landscape import Landscape, quantity, require_landscape, require_threshold
-from nconvex.string import String, bracketed, judgements, peak_between
+from nconvex.landscape import Landscape
+from nconvex.string import String, bracketed, losses_of
 
 #: Where step 3 may start from on a segment.
 INSERTIONS = ("peak", "midpoint")
@@ -45,84 +43,63 @@ INSERTIONS = ("peak", "midpoint")
 #: Deepest recursion accepted: a segment is then 2⁻⁶⁴ of the whole, at the resolution of float64.
 MAX_DEPTH = 64
 
+#: What is told of each recursion.
+Progress = Callable[[Insertion], None]
 
-def connect(
-    landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
-    L0: float,
-    alpha: float = 0.8,
-    depth: int = 10,
-    seed: Seed = 0,
-    progress: Callable[[Insertion], None] | None = None,
-    insert: str = "peak",
-) -> String:
-    """Search for a path from θ₁ to θ₂ on which the loss never exceeds L₀ (steps 2 to 5).
+
+@dataclass(frozen=True)
+class Plain:
+    """The draft's algorithm, with its settings.
 
     Every branch is searched to its end, also when another has already failed, so that Γ̃ is
     equation (4)'s. A bead that stays above α L₀ is not inserted: its segment remains, above L₀,
-    and is listed in `failures`.
+    and is listed in the string's `failures`.
 
-    Args:
-        landscape: The loss surface.
-        theta1: (P,) one end, with loss ≤ L₀.
-        theta2: (P,) the other.
-        L0: The threshold, in the loss's units.
+    Attributes:
         alpha: Beads are trained to alpha L0. At 1 they just pass and the recursion may crawl; far
             below 1 descents are longer, more beads prove untrainable, and a bead may slide off a
             narrow pass into a valley, so that the path over the pass is never found.
         depth: Recursions allowed: up to 2^depth segments.
-        seed: Names the random streams; a bead's derives from its place in the recursion, not
-            from the order of work.
-        progress: Called after each recursion with its trace.
         insert: Where step 3 starts from: "peak", at t*, or "midpoint", at t = 1/2. The latter
             departs from step 2, as the authors' published code does; what is reported is the
             peak's either way.
 
-    Returns:
-        The string; `status` tells whether it is connected.
-
-    Raises:
-        NconvexError: An argument is out of its range or an end has the wrong shape.
-        EndpointAboveL0: An end's loss exceeds L₀; nothing was computed.
-        Interrupted: Ctrl-C; the exception's `string` holds what was found.
+    Example:
+        >>> Plain(alpha=0.95)
+        Plain(alpha=0.95, depth=10, insert='peak')
     """
-    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
-    search = Search(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
-    return search.run(theta1, theta2)
 
+    alpha: float = 0.8
+    depth: int = 10
+    insert: Literal["peak", "midpoint"] = "peak"
 
-def accepted(
-    landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
-    L0: float,
-    alpha: float,
-    depth: int,
-    insert: str,
-    seed: Seed,
-) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Check what every sampler is given; return both ends as vectors, and the seed as a tuple.
+    #: How commands and results call it.
+    name: ClassVar[str] = "plain"
 
-    Raises:
-        NconvexError: An argument is out of its range or an end has the wrong shape.
-        EndpointAboveL0: An end's loss exceeds L₀.
-    """
-    require_landscape(landscape)
-    require_threshold(landscape, L0)
-    require_alpha(alpha)
-    require_integer("depth", depth, 0, MAX_DEPTH)
-    require_choice("insert", insert, INSERTIONS)
-    theta1, theta2 = (theta.copy() for theta in require_ends(theta1, theta2))
-    seed = child(seed)
-    for name, theta in (("theta1", theta1), ("theta2", theta2)):
-        if not (loss := landscape.loss(theta)) <= L0:
-            height, level = told_apart(loss, L0)
-            raise EndpointAboveL0(
-                f"{name} has {quantity(landscape)} {height}, above L0 = {level}; train it further "
-                "or raise L0"
-            )
-    return theta1, theta2, seed
+    def __post_init__(self) -> None:
+        require_alpha(self.alpha)
+        require_integer("depth", self.depth, 0, MAX_DEPTH)
+        require_choice("insert", self.insert, INSERTIONS)
+        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "depth", int(self.depth))
+
+    def search(
+        self,
+        landscape: Landscape,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        L0: float,
+        seed: tuple[int, ...],
+        progress: Progress | None,
+    ) -> String:
+        """Search for a path between two models that lie below L₀ (steps 2 to 5).
+
+        Arguments are those of `connect`, which has checked them.
+
+        Raises:
+            Interrupted: Ctrl-C; the exception's `string` holds what was found.
+        """
+        return Search(landscape, L0, self, seed, progress).run(theta1, theta2)
 
 
 @dataclass
@@ -131,16 +108,14 @@ class Search:
 
     Since everything is filed by place, the string can be read off at any moment, and does not
     depend on the order in which places were visited. Other samplers change `descend`, `try_again`
-    and `halves`. Arguments are those of `connect`, checked.
+    and `halves`.
     """
 
     landscape: Landscape
     L0: float
-    alpha: float
-    depth: int
+    sampler: Plain
     seed: tuple[int, ...]
-    progress: Callable[[Insertion], None] | None
-    insert: str
+    progress: Progress | None
     peaks: dict[str, Peak] = field(default_factory=dict, init=False)
     given_up: dict[str, ConnectionStatus] = field(default_factory=dict, init=False)
     trace: list[Insertion] = field(default_factory=list, init=False)
@@ -149,8 +124,10 @@ class Search:
     #: Of segments above L₀ that were not reached, which happens to the draft's only by Ctrl-C.
     untried: ClassVar = ConnectionStatus.INTERRUPTED
 
-    #: Its name in `SAMPLERS`.
-    sampler: ClassVar = "plain"
+    @property
+    def target(self) -> float:
+        """α L₀, to which beads are trained."""
+        return self.sampler.alpha * self.L0
 
     def run(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
         """Search between two models; Ctrl-C raises `Interrupted` with what was found."""
@@ -169,11 +146,10 @@ class Search:
         if peak.lower <= self.L0 and not self.provable(left, right):
             self.given_up[place] = ConnectionStatus.WITHIN_ROUNDING
             return False
-        if (
-            not place and peak.certified and peak.lower > self.L0
-        ):  # how high the straight line rises is reported
-            peak = self.peaks[place] = peak_between(self.landscape, left, right, -np.inf)
-        if len(place) == self.depth:
+        if not place and peak.certified and peak.lower > self.L0:  # the straight line is reported
+            peak = peak_between(self.landscape, left, right, -np.inf, peak)
+            self.peaks[place] = peak
+        if len(place) == self.sampler.depth:
             return False
         bead = self.train_bead(left, right, place, peak)  # step 3
         if bead is None:
@@ -191,7 +167,7 @@ class Search:
         """Step 3: descend from Θ(t*) to α L₀; None if the bead stays above."""
         rng = generator(child(self.seed, *("LR".index(half) for half in place)))
         # Departs from step 2 where a midpoint is asked for.
-        start = interpolate(left, right, peak.t_star if self.insert == "peak" else 0.5)
+        start = interpolate(left, right, peak.t_star if self.sampler.insert == "peak" else 0.5)
         descent = self.descend(start, left, right, rng)
         self.record(place, peak.t_star, peak.lower, descent)
         descent = self.try_again(descent, place, peak, rng)
@@ -201,7 +177,7 @@ class Search:
         self, start: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
     ) -> Descent:
         """Descend from a bead's start between two models."""
-        return self.landscape.descend(start, self.alpha * self.L0, rng)
+        return self.landscape.descend(start, self.target, rng)
 
     def try_again(
         self, descent: Descent, place: str, peak: Peak, rng: np.random.Generator
@@ -240,17 +216,19 @@ class Search:
         ]
         beads = np.array([theta1] + [right for _, right, _ in segments])
         return String(
-            **judgements(self.landscape, beads, peaks),
-            segment_status=tuple(
+            beads,
+            losses_of(self.landscape, beads),
+            tuple(peaks),
+            tuple(
                 self._status(place, peak)
                 for (_, _, place), peak in zip(segments, peaks, strict=True)
             ),
-            trace=tuple(self.trace),
+            tuple(self.trace),
             L0=self.L0,
-            alpha=self.alpha,
-            depth=self.depth,
+            alpha=self.sampler.alpha,
+            depth=self.sampler.depth,
             seed=self.seed,
-            sampler=self.sampler,
+            sampler=self.sampler.name,
         )
 
     def _segments(
@@ -268,6 +246,6 @@ class Search:
             return ConnectionStatus.CONNECTED
         if place in self.given_up:
             return self.given_up[place]
-        if len(place) == self.depth:
+        if len(place) == self.sampler.depth:
             return ConnectionStatus.DEPTH_EXHAUSTED
         return self.untried

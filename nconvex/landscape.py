@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,9 +12,11 @@ from nconvex.curve import interpolate
 from nconvex.definitions import (
     Descent,
     DescentStatus,
+    EndpointAboveL0,
     NconvexError,
-    Peak,
     RMSProp,
+    Seed,
+    child,
     numbers,
     require_ends,
     require_kind,
@@ -23,6 +25,7 @@ from nconvex.definitions import (
     require_t,
     require_theta,
     shown,
+    told_apart,
 )
 
 
@@ -45,14 +48,6 @@ class Landscape(Protocol):
         ...
 
 
-class Certifying(Protocol):
-    """A landscape that can prove how high γ rises."""
-
-    def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
-        """Bracket max γ on the segment, settling whether it exceeds L₀; see `certify.maximum`."""
-        ...
-
-
 @runtime_checkable
 class Reviving(Protocol):
     """A landscape that knows moves which give a model that is stuck new freedom."""
@@ -64,11 +59,6 @@ class Reviving(Protocol):
     def with_descents(self, rmsprop: RMSProp) -> Landscape:
         """Return the same landscape with other settings of its descents."""
         ...
-
-
-def certifies(landscape: object) -> TypeGuard[Certifying]:
-    """Tell whether a landscape is `Certifying`, faster than isinstance does."""
-    return hasattr(landscape, "max_gamma")
 
 
 @runtime_checkable
@@ -194,6 +184,29 @@ def require_threshold(landscape: object, L0: float) -> None:
         raise NconvexError(
             f"L0 must be below {highest:g}, not {L0!r}: {quantity(landscape)} never exceeds that"
         )
+
+
+def accepted(
+    landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Check what every search is given; return copies of both ends, and the seed as a tuple.
+
+    Raises:
+        NconvexError: An argument is out of its range or an end has the wrong shape.
+        EndpointAboveL0: An end's loss exceeds L₀.
+    """
+    require_landscape(landscape)
+    require_threshold(landscape, L0)
+    theta1, theta2 = (theta.copy() for theta in require_ends(theta1, theta2))
+    seed = child(seed)
+    for name, theta in (("theta1", theta1), ("theta2", theta2)):
+        if not (loss := landscape.loss(theta)) <= L0:
+            height, level = told_apart(loss, L0)
+            raise EndpointAboveL0(
+                f"{name} has {quantity(landscape)} {height}, above L0 = {level}; train it further "
+                "or raise L0"
+            )
+    return theta1, theta2, seed
 
 
 def quantity(landscape: object) -> str:

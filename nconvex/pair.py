@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nconvex import samplers
-from nconvex.definitions import Insertion, Seed, Training, TrainingStatus, child
+from nconvex.definitions import Result, Seed, Training, TrainingStatus, child
+from nconvex.dss import Plain, Progress
 from nconvex.landscape import Trainable
+from nconvex.samplers import Name, connect, sampler_of
 from nconvex.string import String
-from nconvex.train import train
+from nconvex.training import train
 
 
-@dataclass(frozen=True)
-class Pair:
+@dataclass(frozen=True, repr=False)
+class Pair(Result):
     """Two trained models and the string between them.
 
     Attributes:
@@ -32,13 +33,14 @@ class Pair:
 
 def run_pair(
     problem: Trainable,
+    *,
     L0: float,
+    sampler: Name | Plain = "plain",
     alpha: float | None = None,
     depth: int | None = None,
     seed: Seed = 0,
     on_training: Callable[[Training], None] | None = None,
-    on_insertion: Callable[[Insertion], None] | None = None,
-    sampler: str = "plain",
+    on_insertion: Progress | None = None,
 ) -> Pair:
     """Train two models to L₀ (step 1) and connect them (steps 2 to 5).
 
@@ -47,19 +49,18 @@ def run_pair(
     Args:
         problem: The loss surface.
         L0: The threshold.
-        alpha: As for `connect`; the sampler's default if left out.
-        depth: As for `connect`; the sampler's default if left out.
+        sampler: As for `connect`.
+        alpha: As for `connect`.
+        depth: As for `connect`.
         seed: Names all random streams.
         on_training: Called with each training when it is done.
         on_insertion: Called with each recursion of the search.
-        sampler: A name in `SAMPLERS`; the draft's algorithm by default.
 
     Raises:
         NconvexError: An argument is out of its range.
         Interrupted: As for `connect`.
     """
-    search = samplers.sampler(sampler)
-    given = {"alpha": alpha, "depth": depth}
+    search = sampler_of(sampler, alpha, depth)
     trainings = []
     for end in (1, 2):
         trainings.append(train(problem, L0, child(seed, end)))
@@ -68,13 +69,13 @@ def run_pair(
     pair = (trainings[0], trainings[1])
     if any(training.status is not TrainingStatus.TRAINED for training in pair):
         return Pair(pair, None)
-    string = search(
+    string = connect(
         problem,
         pair[0].theta,
         pair[1].theta,
-        L0,
+        L0=L0,
+        sampler=search,
         seed=child(seed, 3),
         progress=on_insertion,
-        **{name: value for name, value in given.items() if value is not None},
     )
     return Pair(pair, string)

@@ -6,11 +6,12 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from nconvex.curve import interpolate, maximum
+from nconvex.curve import certifies, interpolate, peak_between
 from nconvex.definitions import (
     ConnectionStatus,
     DescentStatus,
@@ -18,7 +19,9 @@ from nconvex.definitions import (
     Move,
     NconvexError,
     Peak,
+    Result,
     Seed,
+    beside,
     child,
     is_number,
     require_alpha,
@@ -28,7 +31,7 @@ from nconvex.definitions import (
     shown,
 )
 from nconvex.files import read_arrays, write_arrays
-from nconvex.landscape import Landscape, certifies, require_landscape
+from nconvex.landscape import Landscape, require_landscape
 from nconvex.reductions import norm, product
 
 #: Models whose distance is less than this part of their own size are one: 32 units of rounding.
@@ -62,8 +65,8 @@ class Described(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class String:
+@dataclass(frozen=True, eq=False, repr=False)
+class String(Result):
     """The string S(θ₁, θ₂, α, d): the models on the path, and what is known of it.
 
     Segment k runs from beads[k] to beads[k+1].
@@ -71,16 +74,13 @@ class String:
     Attributes:
         beads: (n, P) float64, the path's models in order, θ₁ first and θ₂ last.
         losses: (n,) their losses.
-        segment_lower: (n-1,) the highest loss seen on each segment, a lower bound of max γ.
-        segment_upper: (n-1,) an upper bound of max γ, proven if `certified`; else the same.
-        segment_t_star: (n-1,) where the highest loss was seen, in [0, 1].
+        peaks: n-1 brackets of the maximum of γ, one for each segment.
         segment_status: n-1 statuses: connected, or why the search stopped there.
         trace: Every recursion in the order of work, successful or not.
         L0: The threshold.
         alpha: Beads were trained to alpha L0.
         depth: Recursions that were allowed.
         seed: The search's seed, as a tuple; see `child`.
-        certified: Whether the bounds are theorems about the stored weights and test set.
         sampler: What made it: a name in `SAMPLERS`, or "given".
         claimed: Whether all of this is only what a file says; see `load_string`.
         description: What was saved beside the string, e.g. `problem.describe()`.
@@ -88,19 +88,44 @@ class String:
 
     beads: np.ndarray
     losses: np.ndarray
-    segment_lower: np.ndarray
-    segment_upper: np.ndarray
-    segment_t_star: np.ndarray
+    peaks: tuple[Peak, ...]
     segment_status: tuple[ConnectionStatus, ...]
     trace: tuple[Insertion, ...]
     L0: float
     alpha: float
     depth: int
     seed: tuple[int, ...]
-    certified: bool
     sampler: str
     claimed: bool = False
-    description: Mapping[str, np.ndarray] = field(default_factory=dict)
+    description: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        sign = "<=" if self.connected else ">"
+        return (
+            f"String({self.status.name}: {self.n_beads} beads, max error "
+            f"{beside(self.max_error, self.L0)} {sign} L0 = {self.L0:g} ({self.evidence}), "
+            f"normalized length {self.normalized_length:.4g}, {self.sampler})"
+        )
+
+    @cached_property
+    def segment_lower(self) -> np.ndarray:
+        """(n-1,) the highest loss seen on each segment, a lower bound of max γ."""
+        return np.array([peak.lower for peak in self.peaks])
+
+    @cached_property
+    def segment_upper(self) -> np.ndarray:
+        """(n-1,) an upper bound of max γ, proven if `certified`; else the same."""
+        return np.array([peak.upper for peak in self.peaks])
+
+    @cached_property
+    def segment_t_star(self) -> np.ndarray:
+        """(n-1,) where the highest loss was seen, in [0, 1]."""
+        return np.array([peak.t_star for peak in self.peaks])
+
+    @property
+    def certified(self) -> bool:
+        """Whether the bounds are theorems about the weights and the test set."""
+        return all(peak.certified for peak in self.peaks)
 
     @property
     def evidence(self) -> str:
@@ -175,12 +200,15 @@ class String:
 
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""
-        names = ("beads", "losses", "segment_lower", "segment_upper")
-        turned: dict[str, Any] = {name: getattr(self, name)[::-1].copy() for name in names}
+        peaks = [
+            Peak(1.0 - peak.t_star, peak.lower, peak.upper, peak.certified)
+            for peak in reversed(self.peaks)
+        ]
         return replace(
             self,
-            **turned,
-            segment_t_star=1.0 - self.segment_t_star[::-1],
+            beads=self.beads[::-1].copy(),
+            losses=self.losses[::-1].copy(),
+            peaks=tuple(peaks),
             segment_status=self.segment_status[::-1],
         )
 
@@ -276,14 +304,11 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
     return replace(
         string,
         losses=judged.losses,
-        segment_lower=judged.segment_lower,
-        segment_upper=judged.segment_upper,
-        segment_t_star=judged.segment_t_star,
+        peaks=judged.peaks,
         segment_status=tuple(
             now if ConnectionStatus.CONNECTED in (now, before) else before
             for before, now in zip(string.segment_status, judged.segment_status, strict=True)
         ),
-        certified=judged.certified,
         claimed=False,
     )
 
@@ -296,12 +321,13 @@ def _read(arrays: Mapping[str, np.ndarray]) -> String:
             array.dtype.kind in "if" and array.itemsize != 8
         ):
             raise ValueError(f"{name} holds {array.dtype} of shape {array.shape}")
-    values: dict[str, Any] = {name: arrays[name] for name in STORED}
+    values: dict[str, Any] = {name: arrays[name] for name in ("beads", "losses")}
     for name in ("L0", "alpha", "depth", "sampler"):
         values[name] = arrays[name].item()
+    bounds = (arrays[f"segment_{part}"].tolist() for part in ("t_star", "lower", "upper"))
+    values["peaks"] = tuple(Peak(t, low, high, False) for t, low, high in zip(*bounds, strict=True))
     values["segment_status"] = tuple(ConnectionStatus[name] for name in arrays["segment_status"])
     values["seed"] = tuple(arrays["seed"].tolist())
-    values["certified"] = False
     trace = zip(*(arrays[f"trace_{name}"].tolist() for name in TRACED), strict=True)
     string = String(
         **values,
@@ -346,13 +372,6 @@ def _insertion(values: dict[str, Any]) -> Insertion:
     return Insertion(depth=len(values["place"]), status=status, move=move, **values)
 
 
-def peak_between(landscape: Landscape, left: np.ndarray, right: np.ndarray, L0: float) -> Peak:
-    """Find the maximum of γ between two models, with proof where the landscape has one (step 2)."""
-    if certifies(landscape):
-        return landscape.max_gamma(left, right, L0)
-    return maximum(landscape, left, right)
-
-
 def string_through(
     landscape: Landscape,
     beads: Sequence[np.ndarray] | np.ndarray,
@@ -383,9 +402,11 @@ def string_through(
         for peak in peaks
     ]
     string = String(
-        **judgements(landscape, beads, peaks),
-        segment_status=tuple(statuses),
-        trace=trace,
+        beads,
+        losses_of(landscape, beads),
+        tuple(peaks),
+        tuple(statuses),
+        trace,
         L0=float(L0),
         alpha=1.0,
         depth=0,
@@ -395,52 +416,40 @@ def string_through(
     return bracketed(landscape, string)
 
 
-def judgements(landscape: Landscape, beads: np.ndarray, peaks: Sequence[Peak]) -> dict[str, Any]:
-    """Return what a `String` says of beads (n, P) and of the peaks of the n - 1 segments."""
-    return {
-        "beads": beads,
-        "losses": np.array([landscape.loss(theta) for theta in beads]),
-        "segment_lower": np.array([peak.lower for peak in peaks]),
-        "segment_upper": np.array([peak.upper for peak in peaks]),
-        "segment_t_star": np.array([peak.t_star for peak in peaks]),
-        "certified": all(peak.certified for peak in peaks),
-    }
+def losses_of(landscape: Landscape, beads: np.ndarray) -> np.ndarray:
+    """Each bead's loss, (n,)."""
+    return np.array([landscape.loss(theta) for theta in beads])
 
 
 def bracketed(landscape: Landscape, string: String) -> String:
     """Bring the two bounds of equation (4)'s maximum together.
 
     That a segment stays below L₀, or does not, is often proven by bounds far from its maximum. The
-    segment with the highest bound is bracketed anew, until it is one that was, or one of which
+    segment with the highest bound is bracketed further, until it is one that was, or one of which
     nothing is decided. No verdict changes.
     """
-    if not (string.certified and certifies(landscape)):
-        return string
-    lower, upper = string.segment_lower.copy(), string.segment_upper.copy()
-    t_star = string.segment_t_star.copy()
-    bracketed: set[int] = set()
-    while (k := int(np.argmax(upper))) not in bracketed and not lower[k] <= string.L0 < upper[k]:
-        bracketed.add(k)
-        peak = landscape.max_gamma(string.beads[k], string.beads[k + 1], -np.inf)
-        upper[k] = min(upper[k], peak.upper)
-        if peak.lower > lower[k]:
-            lower[k], t_star[k] = peak.lower, peak.t_star
-    return replace(string, segment_lower=lower, segment_upper=upper, segment_t_star=t_star)
+    found = list(string.peaks)
+    done: set[int] = set()
+    while string.certified and certifies(landscape):
+        k = int(np.argmax([peak.upper for peak in found]))
+        known = found[k]
+        if k in done or known.lower <= string.L0 < known.upper:
+            break
+        done.add(k)
+        peak = landscape.max_gamma(string.beads[k], string.beads[k + 1], -np.inf, known)
+        lower = peak if peak.lower > known.lower else known
+        found[k] = Peak(lower.t_star, lower.lower, min(known.upper, peak.upper), certified=True)
+    return replace(string, peaks=tuple(replace(peak, search=None) for peak in found))
 
 
 def joined(strings: Sequence[String]) -> String:
     """Put strings end to end, each beginning where the one before ends; the rest is the first's."""
-    whole: dict[str, Any] = {
-        name: np.concatenate([getattr(string, name) for string in strings])
-        for name in ("segment_lower", "segment_upper", "segment_t_star")
-    }
     return replace(
         strings[0],
         beads=np.concatenate([strings[0].beads[:1], *(string.beads[1:] for string in strings)]),
         losses=np.concatenate([strings[0].losses[:1], *(string.losses[1:] for string in strings)]),
+        peaks=tuple(peak for string in strings for peak in string.peaks),
         segment_status=tuple(status for string in strings for status in string.segment_status),
-        certified=all(string.certified for string in strings),
-        **whole,
     )
 
 

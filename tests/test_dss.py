@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nconvex as nc
-from nconvex import ConnectionStatus, DescentStatus, NconvexError
+from nconvex import ConnectionStatus, NconvexError, definitions
 from nconvex.baselines import curves as rivals
 from nconvex.curve import maximum
+from nconvex.definitions import DescentStatus
 from nconvex.files import read_arrays, write_arrays
 
 
@@ -45,7 +46,7 @@ WELLS = np.array([-1.0]), np.array([1.0])
 def test_a_convex_landscape_needs_no_bead(seed, alpha):
     theta1, theta2 = np.random.default_rng(seed).normal(size=(2, 5))
     L0 = max(bowl().loss(theta1), bowl().loss(theta2))
-    string = nc.connect(bowl(), theta1, theta2, L0, alpha)
+    string = nc.connect(bowl(), theta1, theta2, L0=L0, alpha=alpha)
     assert string.connected
     assert string.status is ConnectionStatus.CONNECTED
     assert (string.n_beads, string.gradient_evaluations, string.trace) == (0, 0, ())
@@ -191,9 +192,10 @@ def test_the_status_is_that_of_the_worst_segment():
     base = nc.connect(ring(), LEFT, RIGHT, L0=0.2)
     statuses = [ConnectionStatus.CONNECTED] * len(base.segment_upper)
     statuses[0], statuses[1] = ConnectionStatus.DEPTH_EXHAUSTED, ConnectionStatus.BEAD_UNTRAINABLE
-    maxima = base.segment_upper.copy()
-    maxima[0], maxima[1] = 0.7, 0.9
-    string = dataclasses.replace(base, segment_status=tuple(statuses), segment_upper=maxima)
+    above = [definitions.Peak(0.5, height, height, certified=False) for height in (0.7, 0.9)]
+    string = dataclasses.replace(
+        base, segment_status=tuple(statuses), peaks=(*above, *base.peaks[2:])
+    )
     assert string.status is ConnectionStatus.BEAD_UNTRAINABLE
     assert string.failures == (0, 1)
     assert not string.connected
@@ -344,7 +346,7 @@ class Described(dict):
 
 @pytest.mark.parametrize("L0", [0.2, 0.11, 1.2])
 def test_a_saved_string_comes_back_the_same(tmp_path, L0):
-    string = nc.connect(ring(budget=20), LEFT, RIGHT, L0, depth=3, seed=(4, 1))
+    string = nc.connect(ring(budget=20), LEFT, RIGHT, L0=L0, depth=3, seed=(4, 1))
     string.save(tmp_path / "string.npz", Described({"sizes": np.array([1, 2])}))
     back = nc.load_string(tmp_path / "string.npz")
     assert (back.evidence, back.description["sizes"].tolist()) == ("claimed", [1, 2])
@@ -395,18 +397,19 @@ class Rounded(nc.FunctionLandscape):
 
     error = 1e-6
 
-    def max_gamma(self, theta1, theta2, L0):
+    def max_gamma(self, theta1, theta2, L0, known=None):
         peak = maximum(self, theta1, theta2)
-        return nc.Peak(peak.t_star, peak.lower - self.error, peak.upper + self.error, True)
+        return definitions.Peak(peak.t_star, peak.lower - self.error, peak.upper + self.error, True)
 
 
-@pytest.mark.parametrize("search", [nc.connect, nc.connect_reviving, nc.connect_with_springs])
+@pytest.mark.parametrize("sampler", ["plain", "revive", "springs"])
 @pytest.mark.parametrize("below", [1e-7, 1e-5])
-def test_no_bead_is_spent_on_an_end_that_cannot_be_proven(search, below):
+def test_no_bead_is_spent_on_an_end_that_cannot_be_proven(sampler, below):
     slope = Rounded(
         lambda x: 1.0 + float(x[0]), lambda x: np.array([1.0, 0.0]), nc.RMSProp(budget=50)
     )
-    string = search(slope, np.zeros(2), np.array([-0.5, 0.0]), L0=1.0 + below)
+    ends = np.zeros(2), np.array([-0.5, 0.0])
+    string = nc.connect(slope, *ends, L0=1.0 + below, sampler=sampler)
     assert string.connected == (below > slope.error)
     assert string.trace == ()
     if not string.connected:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nconvex as nc
+from nconvex import definitions
 from nconvex.baselines import curves as rivals
 from nconvex.baselines.assignment import aligned
 from nconvex.data import polynomials as data
@@ -29,7 +30,7 @@ CORNERS = np.array([[1.0, 0.0], [-0.5, 0.8], [-0.5, -0.8]])
 THREE = nc.Problem(PLANE, "mse", CORNERS, np.roll(CORNERS, 1, 0), CORNERS, np.roll(CORNERS, 1, 0))
 
 ENDS = {"landscape": BOWL, "theta1": LEFT, "theta2": RIGHT, "L0": 3.0, "seed": 0}
-SEARCH = ENDS | {"alpha": 0.8, "depth": 2, "insert": "peak"}
+SEARCH = ENDS | {"alpha": 0.8, "depth": 2, "sampler": "plain"}
 NETWORK = {"loss": "mse", "X": X, "y": Y, "X_test": X, "y_test": Y, "rmsprop": None}
 FLOOD = {
     "f": lambda x, y: x * x + y * y,
@@ -74,9 +75,10 @@ CALLS = {
     data.polynomial: {"task": "cubic", "samples": 3, "seed": 0},
     nc.train: {"problem": BOWL, "L0": 2.0, "seed": 0, "max_starts": 2},
     nc.connect: SEARCH,
-    nc.connect_breadth_first: SEARCH,
-    nc.connect_reviving: SEARCH | {"rmsprop": nc.RMSProp(budget=9), "rounds": 1},
-    nc.connect_with_springs: SEARCH | {"zeta": 0.1, "kappa": 1.0, "rmsprop": nc.RMSProp(budget=9)},
+    nc.Plain: {"alpha": 0.5, "depth": 2, "insert": "midpoint"},
+    nc.Revive: {"alpha": 0.5, "depth": 2, "rmsprop": nc.RMSProp(budget=9), "rounds": 1},
+    nc.Springs: {"zeta": 0.1, "kappa": 1.0, "rmsprop": nc.RMSProp(budget=9)},
+    nc.BreadthFirst: {"alpha": 0.5, "depth": 2},
     rivals.straight_line: ENDS,
     rivals.polychain: ENDS | {"budget": 16, "bends": 2, "rmsprop": nc.RMSProp()},
     rivals.nudged_elastic_band: ENDS | {"budget": 16, "rmsprop": nc.RMSProp()},
@@ -125,21 +127,21 @@ CALLS = {
     BOWL.descend: {"theta": LEFT, "target": 0.1, "rng": generator(0)},
     MODEL.predict: {"theta": THETA, "X": X},
     MODEL.unpack: {"theta": THETA},
-    nc.det_sign: {"model": PLANE, "theta": np.ones(12), "X": CORNERS},
-    nc.narrower_infimum: {"problem": THREE},
-    nc.lower_bound: {
+    nc.lower_bounds.det_sign: {"model": PLANE, "theta": np.ones(12), "X": CORNERS},
+    nc.lower_bounds.narrower_infimum: {"problem": THREE},
+    nc.lower_bounds.lower_bound: {
         "problem": THREE,
         "theta1": np.ones(12),
         "theta2": np.ones(12),
         "narrower": 0.1,
     },
-    nc.path_through_narrower: {
+    nc.lower_bounds.path_through_narrower: {
         "problem": THREE,
         "theta1": PLANE.initial(generator(1)),
         "theta2": PLANE.initial(generator(2)),
         "slack": 1e3,
     },
-    nc.flood_bracket: FLOOD,
+    nc.lower_bounds.flood_bracket: FLOOD,
     nc.mnist.problem: {"source": "subset"},
 }
 
@@ -165,7 +167,7 @@ JUNK = [
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__qualname__)
 def test_junk_is_refused_on_one_line(call):
     right = CALLS[call]
-    if call is not nc.path_through_narrower:  # whose ends must be trained
+    if call is not nc.lower_bounds.path_through_narrower:  # whose ends must be trained
         call(**right)
     for name in right:
         for junk in JUNK:
@@ -237,7 +239,7 @@ def test_parameters_may_be_arrays_of_any_kind(tmp_path):
         np.testing.assert_array_equal(PROBLEM.gamma(theta, THETA, [0.5]), PROBLEM.loss(THETA))
         assert PROBLEM.bracket(theta, theta) == PROBLEM.bracket(THETA, THETA)
         assert PROBLEM.descend(theta, 0.0, None).loss == PROBLEM.descend(THETA, 0.0, None).loss
-        np.testing.assert_array_equal(nc.connect(PROBLEM, theta, theta, 9.0).beads[0], THETA)
+        np.testing.assert_array_equal(nc.connect(PROBLEM, theta, theta, L0=9.0).beads[0], THETA)
     for name, number in (("float", 1e-3), ("int", 1)):
         exact = np.round(THETA) if name == "int" else THETA.astype(np.float32)
         theta = exact.astype(int) if name == "int" else exact
@@ -247,7 +249,7 @@ def test_parameters_may_be_arrays_of_any_kind(tmp_path):
 def test_a_training_is_not_its_parameters():
     training = nc.train(PROBLEM, 9.0)
     with pytest.raises(NconvexError, match=r"theta1 is a Training; pass its parameters, \.theta"):
-        nc.connect(PROBLEM, training, THETA, 9.0)
+        nc.connect(PROBLEM, training, THETA, L0=9.0)
 
 
 def test_what_another_package_says_is_passed_on():
@@ -290,16 +292,16 @@ def test_thresholds_that_nothing_exceeds_are_refused():
         nc.train(digits, 2)
     theta = digits.initial(generator(0))
     with pytest.raises(NconvexError, match="L0 must be below 1"):
-        nc.connect(digits, theta, theta, 1.0)
+        nc.connect(digits, theta, theta, L0=1.0)
     share = digits.loss(theta)
     with pytest.raises(nc.EndpointAboveL0, match="theta1 has the share of errors"):
-        nc.connect(digits, theta, theta, share / 2)
+        nc.connect(digits, theta, theta, L0=share / 2)
 
 
 def test_two_numbers_in_a_message_differ_where_they_differ():
     L0 = float(np.nextafter(BOWL.loss(LEFT), 0))
     with pytest.raises(nc.EndpointAboveL0, match=f"has loss 2.25, above L0 = {L0!r}"):
-        nc.connect(BOWL, LEFT, RIGHT, L0)
+        nc.connect(BOWL, LEFT, RIGHT, L0=L0)
     assert told_apart(0.1, 0.2) == ("0.1", "0.2")
     assert told_apart(0.13019601, 0.13019602) == ("0.13019601", "0.13019602")
 
@@ -310,28 +312,28 @@ def test_a_gradient_that_is_no_number_is_a_divergence():
             super().__init__(lambda x: 0.5, lambda x: x * np.nan, nc.RMSProp(budget=20))
 
     descent = Blind().descend(LEFT, 0.1, generator(0))
-    assert descent.status is nc.DescentStatus.DIVERGED
+    assert descent.status is definitions.DescentStatus.DIVERGED
     # A loss that no longer sees the weights must not pass for one that was reached.
     steep = nc.FunctionLandscape(
         lambda x: float(np.tanh(abs(x[0])) if abs(x[0]) < 2 else 0.0),
         lambda x: np.where(x == LEFT, np.inf, 0.0),
         nc.RMSProp(budget=20),
     )
-    assert steep.descend(LEFT, 0.1, generator(0)).status is nc.DescentStatus.DIVERGED
+    assert steep.descend(LEFT, 0.1, generator(0)).status is definitions.DescentStatus.DIVERGED
     hill = nc.FunctionLandscape(
         lambda x: float(np.exp(-np.sum(x * x))), lambda x: x * np.nan, nc.RMSProp(budget=20)
     )
-    string = nc.connect(hill, 2 * LEFT, 2 * RIGHT, 0.1)
-    assert string.trace[0].status is nc.DescentStatus.DIVERGED
+    string = nc.connect(hill, 2 * LEFT, 2 * RIGHT, L0=0.1)
+    assert string.trace[0].status is definitions.DescentStatus.DIVERGED
     assert string.status is nc.ConnectionStatus.BEAD_DIVERGED
 
 
 def test_targets_whose_squares_overflow_are_refused():
     for X_, y in ((X, Y * 1e200), (X * 1e200, Y)):
         with pytest.raises(NconvexError, match="squares overflow"):
-            nc.narrower_infimum(nc.Problem(MODEL, "mse", X_, y, X_, y))
+            nc.lower_bounds.narrower_infimum(nc.Problem(MODEL, "mse", X_, y, X_, y))
 
 
 def test_an_integer_threshold_is_the_number_that_it_says():
-    string = nc.connect_breadth_first(BOWL, LEFT, RIGHT, 10**30)
+    string = nc.connect(BOWL, LEFT, RIGHT, L0=10**30, sampler="breadth-first")
     assert string.connected

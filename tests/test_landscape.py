@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nconvex import DescentStatus, FunctionLandscape, NconvexError, RMSProp
+from nconvex import FunctionLandscape, NconvexError, RMSProp
+from nconvex.definitions import DescentStatus
 
 
 def bowl(**settings):

@@ -80,7 +80,7 @@ left, right = np.ones(P), np.ones(P)
 right[: P // 2] = -1
 left += 1e-2 * rng.normal(size=P)
 settings = nc.RMSProp(learning_rate=2e-2, final_learning_rate=1e-3, budget=5)
-string = nc.connect_with_springs(landscape, left, right, 0.2, depth=2, rmsprop=settings)
+string = nc.connect(landscape, left, right, L0=0.2, depth=2, sampler=nc.Springs(rmsprop=settings))
 say("springs", string.beads, string.path_length, string.normalized_length)
 detour = left + rng.normal(size=P) * 0.1
 loose = nc.string_through(landscape, [left, detour, left + 0.2], 0.5)
@@ -105,7 +105,7 @@ say("aligned", aligned(model, theta, other))
 DIGITS = """
 import nconvex as nc
 problem = nc.mnist.problem("subset", nc.MLP((784, 32, 10)))
-pair = nc.run_pair(problem, 0.8, seed=1, sampler="springs")
+pair = nc.run_pair(problem, L0=0.8, seed=1, sampler="springs")
 string = nc.tighten(problem, pair.string).after if pair.string.connected else pair.string
 say("digits", string.beads, string.segment_upper, string.normalized_length, pair.string.beads)
 """

@@ -133,7 +133,7 @@ def test_a_lower_bound_is_saved_beside_its_string(tmp_path):
     X, Y = np.array([[0.0, 1.0], [1.0, -0.5], [-1.0, -0.5]]), np.eye(3)[:, :2]
     small = nc.Problem(nc.MLP((2, 3, 2), biases=False), "mse", X, Y, X, Y)
     ends = np.random.default_rng(0).normal(size=(2, 12))
-    bound = nc.lower_bound(small, *ends, narrower=0.01)
+    bound = nc.lower_bounds.lower_bound(small, *ends, narrower=0.01)
     nc.string_through(small, ends, L0=1.0).save(tmp_path / "string.npz", small, bound)
     back = nc.load_string(tmp_path / "string.npz").description
     assert back["lower_bound"].item() == bound.value

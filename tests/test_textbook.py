@@ -85,7 +85,7 @@ def test_rmsprop_by_hand():
 def test_every_engine_gives_the_same_pair(loss):
     settings = nc.RMSProp(learning_rate=2e-3, budget=600)
     pairs = [
-        nc.run_pair(nc.quad.problem(loss=loss, samples=60, rmsprop=settings, engine=name), 5e-3)
+        nc.run_pair(nc.quad.problem(loss=loss, samples=60, rmsprop=settings, engine=name), L0=5e-3)
         for name in engines.ENGINES
     ]
     strings = [pair.string for pair in pairs]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import verify
+from nconvex import definitions, verify
 from nconvex.files import read_arrays, write_arrays
 from nconvex.kernels.parts import ACTIVATIONS, NONLINEAR
 
@@ -162,9 +162,9 @@ def test_an_unsound_certificate_is_caught_here(tmp_path, monkeypatch):
     x = np.ones((1, 1))
     problem = nc.Problem(nc.MLP((1, 3, 1)), "mse", x, 0 * x, x, 0 * x)
 
-    def grid(theta1, theta2, L0):
+    def grid(theta1, theta2, L0, known=None):
         highest = problem.gamma(theta1, theta2, np.linspace(0, 1, 101)).max()
-        return nc.Peak(0.0, highest, highest, certified=True)
+        return definitions.Peak(0.0, highest, highest, certified=True)
 
     monkeypatch.setattr(problem, "max_gamma", grid)
     string = nc.string_through(problem, ends, L0=0.02)

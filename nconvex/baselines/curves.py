@@ -32,7 +32,7 @@ from typing import Protocol
 import numpy as np
 
 from nconvex.baselines.assignment import aligned
-from nconvex.curve import interpolate
+from nconvex.curve import interpolate, peak_between
 from nconvex.definitions import (
     DescentStatus,
     Insertion,
@@ -45,11 +45,10 @@ from nconvex.definitions import (
     require_integer,
     require_kind,
 )
-from nconvex.dss import accepted
-from nconvex.landscape import Differentiable, Landscape
+from nconvex.landscape import Differentiable, Landscape, accepted
 from nconvex.network.base import NetworkLandscape
 from nconvex.reductions import norm, product
-from nconvex.string import String, peak_between, string_through
+from nconvex.string import String, string_through
 
 #: Gradient evaluations that a rival may take by default.
 BUDGET = 60_000
@@ -95,7 +94,7 @@ def straight_line(
         NconvexError: An end has the wrong shape, or L0 is not positive.
         EndpointAboveL0: An end's loss exceeds L₀.
     """
-    theta1, theta2, seed = _accepted(landscape, theta1, theta2, L0, seed)
+    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, seed)
     return string_through(landscape, [theta1, theta2], L0, sampler="line", seed=seed)
 
 
@@ -110,7 +109,7 @@ def align(
     """
     if not isinstance(landscape, NetworkLandscape):
         raise NconvexError("only networks have units that can be aligned; pass a Problem")
-    theta1, theta2, seed = _accepted(landscape, theta1, theta2, L0, seed)
+    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, seed)
     end = aligned(landscape.model, theta1, theta2)
     return string_through(landscape, [theta1, end], L0, sampler="align", seed=seed)
 
@@ -301,12 +300,6 @@ def _step(g: np.ndarray, mean_square: np.ndarray, spent: float, rmsprop: RMSProp
     return np.asarray(rate * g / (np.sqrt(mean_square) + rmsprop.epsilon))
 
 
-def _accepted(
-    landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed
-) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    return accepted(landscape, theta1, theta2, L0, 1.0, 0, "peak", seed)
-
-
 def _trainable(
     landscape: Landscape,
     theta1: np.ndarray,
@@ -320,7 +313,7 @@ def _trainable(
     require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(learning_rate=1e-2)")
     if not isinstance(landscape, Differentiable):
         raise NconvexError("this method needs a landscape with a method gradient(theta, rng)")
-    return landscape, *_accepted(landscape, theta1, theta2, L0, seed)
+    return landscape, *accepted(landscape, theta1, theta2, L0, seed)
 
 
 def _low(landscape: Landscape, beads: np.ndarray, L0: float) -> bool:

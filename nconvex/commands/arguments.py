@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -164,10 +163,7 @@ def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _default(name: str) -> str:
     """The samplers' defaults, told apart where they differ."""
-    values = {
-        sampler: inspect.signature(search).parameters[name].default
-        for sampler, search in SAMPLERS.items()
-    }
+    values = {sampler: getattr(settings, name) for sampler, settings in SAMPLERS.items()}
     plain = values["plain"]
     others = [f"{value} for {sampler}" for sampler, value in values.items() if value != plain]
     return ", ".join([f"{plain}", *others])

@@ -128,13 +128,13 @@ def _search(
     progress.live("training network 1 of 2")
     found.string = run_pair(
         experiment.problem,
-        args.L0,
-        args.alpha,
-        args.depth,
-        args.seed,
-        on_training,
-        on_insertion,
-        args.sampler,
+        L0=args.L0,
+        sampler=args.sampler,
+        alpha=args.alpha,
+        depth=args.depth,
+        seed=args.seed,
+        on_training=on_training,
+        on_insertion=on_insertion,
     ).string
     if args.tighten and found.string is not None and found.string.connected:
         progress.live("tightening the path")

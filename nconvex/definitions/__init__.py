@@ -10,5 +10,5 @@ from nconvex.definitions.checks import (
 from nconvex.definitions.seeds import Seed, child, generator
 from nconvex.definitions.terms import (
     CITATION, VERSION, ConnectionStatus, Descent, DescentStatus, Insertion, Move, Peak, RMSProp,
-    Training, TrainingStatus,
+    Result, Training, TrainingStatus,
 )

@@ -35,8 +35,9 @@ Place
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,43 @@ class Move(Enum):
 # -- Configuration and results -------------------------------------------------------------------
 
 
+class Result:
+    """What results have in common: compared by value, arrays too, and shown in a line or two."""
+
+    def _compared(self) -> tuple[Any, ...]:
+        values = (getattr(self, each.name) for each in fields(self) if each.compare)  # type: ignore[arg-type]
+        return tuple(
+            (value.shape, value.dtype.str, value.tobytes())
+            if isinstance(value, np.ndarray)
+            else value
+            for value in values
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def __repr__(self) -> str:
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.repr}  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{k}={_brief(v)}' for k, v in values.items())})"
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"<array {value.shape}>"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple) and len(value) > 3:
+        return f"<{len(value)} of {type(value[0]).__name__}>"
+    return repr(value)
+
+
 @dataclass(frozen=True)
 class RMSProp:
     """Settings of one gradient descent.
@@ -146,8 +184,8 @@ class RMSProp:
         return self.learning_rate, self.shrink, self.decay, self.epsilon, self.check_every
 
 
-@dataclass(frozen=True)
-class Descent:
+@dataclass(frozen=True, eq=False, repr=False)
+class Descent(Result):
     """Where a gradient descent ended.
 
     Attributes:
@@ -163,8 +201,8 @@ class Descent:
     status: DescentStatus
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, eq=False, repr=False)
+class Training(Result):
     """A model trained to L₀ (step 1), or the best of the starts that were tried.
 
     Attributes:
@@ -182,8 +220,8 @@ class Training:
     status: TrainingStatus
 
 
-@dataclass(frozen=True)
-class Peak:
+@dataclass(frozen=True, repr=False)
+class Peak(Result):
     """The maximum of γ on one segment: lower ≤ max γ ≤ upper.
 
     Attributes:
@@ -191,16 +229,18 @@ class Peak:
         lower: γ(t*), less what rounding may have added to it.
         upper: Proven upper bound if certified; else the same as `lower`, the highest point seen.
         certified: Whether both bounds are proven.
+        search: Where the search for the bracket stopped, so that it can go on from there.
     """
 
     t_star: float
     lower: float
     upper: float
     certified: bool
+    search: object = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True)
-class Insertion:
+@dataclass(frozen=True, repr=False)
+class Insertion(Result):
     """One recursion of the sampler: the trace from which figures and lessons are made.
 
     Attributes:

@@ -47,18 +47,22 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
         """Both ends' first layers on the test set, where `proof_data` has no inputs."""
         return None
 
-    def segment(self, theta1: np.ndarray, theta2: np.ndarray) -> certify.Segment:
-        """Begin the proof of how high γ(θ₁, θ₂) rises on the test set."""
+    def segment(
+        self, theta1: np.ndarray, theta2: np.ndarray, known: Peak | None = None
+    ) -> certify.Segment:
+        """Begin the proof of how high γ(θ₁, θ₂) rises on the test set, or go on with it."""
         theta1, theta2 = require_ends(theta1, theta2, self.model.n_parameters)
         first = self._first_layers(theta1, theta2)
-        return certify.Segment(self.proof_data, theta1, theta2, first)
+        return certify.Segment(self.proof_data, theta1, theta2, first, known)
 
-    def max_gamma(self, theta1: np.ndarray, theta2: np.ndarray, L0: float) -> Peak:
+    def max_gamma(
+        self, theta1: np.ndarray, theta2: np.ndarray, L0: float, known: Peak | None = None
+    ) -> Peak:
         """Prove that γ stays below L₀ on the test set, or else bracket its maximum.
 
-        See `certify.maximum`.
+        See `certify.maximum`; the search goes on from a bracket that is known.
         """
-        return certify.maximum(self.segment(theta1, theta2), L0)
+        return certify.maximum(self.segment(theta1, theta2, known), L0)
 
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket max γ on the test set, with proof, to a relative gap."""

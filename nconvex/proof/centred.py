@@ -423,7 +423,7 @@ def search(
     ``labels``            (T,) each tile's label
     ``counts``            (T,) how many samples of a tile are no copies; `samples` is their sum
     ``sigma, margin``     what rounding may add to a loss, and to a difference of logits
-    ``state``             (3,) intervals that are open, t*, γ(t*)
+    ``state``             (4,) intervals that are open, t*, γ(t*), 1 once both ends were evaluated
     ``nodes``             (most, 3) of each: bound, centre, radius
     ``weights`` (4, room), ``planes`` (2, (widest + 1) BLOCK), ``live`` (2, widest + 4) int64,
     ``logits`` (outputs TILE,), ``lines`` (3, TILE) and ``sums`` (5,) are workspaces.
@@ -448,8 +448,8 @@ def search(
             splits -= 1
             radius = 0.5 * nodes[here, 2]
             centre = nodes[here, 1] - radius
-        # At first both ends, if only a bracket will do, and both halves.
-        pending = 4 if top == 0 and -math.inf == L0 else 2
+        # Both halves; and once both ends, if only a bracket will do.
+        pending = 4 if state[3] == 0.0 and -math.inf == L0 else 2
         for k in range(pending):
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(
@@ -467,3 +467,4 @@ def search(
                 nodes[place, 1] = c
                 nodes[place, 2] = radius
         state[0] = max(top, 1) + 1
+        state[3] = 1.0 if pending == 4 else state[3]

@@ -83,6 +83,7 @@ class Segment:
         theta2: (P,) float64 where t = 1, finite.
         first: Both ends' first layers before activation, (T, h TILE) each, where the test set
             has no inputs.
+        known: A bracket of this very segment from which to go on.
 
     Attributes:
         sigma: What floating-point arithmetic can have added to a bound of γ; see `rounding`.
@@ -96,6 +97,7 @@ class Segment:
         theta1: np.ndarray,
         theta2: np.ndarray,
         first: tuple[np.ndarray, np.ndarray] | None = None,
+        known: Peak | None = None,
     ):
         layers, samples = data.layers, data.samples
         widest = int(layers[:, :2].max())
@@ -123,8 +125,11 @@ class Segment:
             *(data.targets, data.labels, data.counts),
         )
         self._samples = samples
-        self._state = np.array([0.0, 0.0, -np.inf])
+        self._state = np.array([0.0, 0.0, -np.inf, 0.0])
         self._nodes = np.empty((MOST_SPLITS + 2, 3))
+        if known is not None and isinstance(known.search, tuple):
+            self._state[:], nodes = known.search
+            self._nodes[: len(nodes)] = nodes
         work = 2.0 * samples * 5.0 * float((layers[:, 0] * layers[:, 1]).sum())
         self.splits_between_signals = int(min(100.0, max(1.0, WORK_BETWEEN_SIGNALS / work)))
 
@@ -152,11 +157,12 @@ class Segment:
     @property
     def peak(self) -> Peak:
         """The bracket as it is."""
-        count, t_star, height = self._state.tolist()
+        count, t_star, height, _ = self._state.tolist()
         if count == 0:  # nothing can be said, or nothing was asked yet
             return Peak(t_star, -np.inf, np.inf, certified=True)
-        upper = max(height, float(self._nodes[: int(count), 0].max()))
-        return Peak(t_star, height - self.sigma, upper + self.sigma, certified=True)
+        nodes = self._nodes[: int(count)].copy()
+        upper = max(height, float(nodes[:, 0].max())) + self.sigma
+        return Peak(t_star, height - self.sigma, upper, True, (self._state.copy(), nodes))
 
     def workspaces(self) -> tuple[np.ndarray, ...]:
         """Return this thread's workspaces for `centred`."""

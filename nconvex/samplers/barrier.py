@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from nconvex.definitions import (
-    Insertion,
     NconvexError,
+    Result,
     Seed,
     child,
     require_ends,
@@ -18,13 +17,14 @@ from nconvex.definitions import (
     require_not_negative,
     require_positive,
 )
+from nconvex.dss import Plain, Progress
 from nconvex.landscape import Landscape, require_landscape
-from nconvex.samplers import sampler as sampler_of
+from nconvex.samplers import Name, connect, sampler_of
 from nconvex.string import String, string_through
 
 
-@dataclass(frozen=True)
-class Barrier:
+@dataclass(frozen=True, repr=False)
+class Barrier(Result):
     """What is known of Γ(θ₁, θ₂): lower ≤ Γ ≤ upper.
 
     Attributes:
@@ -54,14 +54,15 @@ def barrier(
     landscape: Landscape,
     theta1: np.ndarray,
     theta2: np.ndarray,
+    *,
     lower: float = 0.0,
     precision: float = 0.01,
-    sampler: str = "revive",
+    sampler: Name | Plain = "revive",
     alpha: float | None = None,
     depth: int | None = None,
     seed: Seed = 0,
     max_searches: int = 40,
-    progress: Callable[[Insertion], None] | None = None,
+    progress: Progress | None = None,
 ) -> Barrier:
     """Bisect on L₀ for the lowest level at which a path is found.
 
@@ -76,9 +77,9 @@ def barrier(
         theta2: (P,) the other.
         lower: A proven lower bound of Γ, if one is known, e.g. from `separation`.
         precision: When to stop, relatively.
-        sampler: A name in `SAMPLERS`.
-        alpha: As for the sampler, whose default holds if left out.
-        depth: Likewise.
+        sampler: As for `connect`.
+        alpha: As for `connect`.
+        depth: As for `connect`.
         seed: Search k takes child k of it.
         max_searches: Searches after which to stop in any case.
         progress: Called after each recursion of each search.
@@ -87,13 +88,11 @@ def barrier(
         NconvexError: An argument is out of its range, an end's loss is not a positive finite
             number, or a path was found below `lower`, which is then no lower bound.
     """
-    search = sampler_of(sampler)
+    search = sampler_of(sampler, alpha, depth)
     require_positive("precision", precision)
     require_integer("max_searches", max_searches, 1)
     require_landscape(landscape)
     require_not_negative("lower", lower)
-    given = {"alpha": alpha, "depth": depth}
-    settings = {name: value for name, value in given.items() if value is not None}
     theta1, theta2 = require_ends(theta1, theta2)
     ends = [landscape.loss(theta1), landscape.loss(theta2)]
     for name, loss in zip(("theta1", "theta2"), ends, strict=True):
@@ -106,14 +105,9 @@ def barrier(
     evaluations = 0
     while upper > (1.0 + precision) * failed and len(levels) < max_searches:
         level = math.sqrt(failed * upper) if np.isfinite(upper) else 2.0 * failed
-        found = search(
-            landscape,
-            theta1,
-            theta2,
-            level,
-            seed=child(seed, len(levels)),
-            progress=progress,
-            **settings,
+        place = child(seed, len(levels))
+        found = connect(
+            landscape, theta1, theta2, L0=level, sampler=search, seed=place, progress=progress
         )
         evaluations += found.gradient_evaluations
         levels.append((level, found.connected))

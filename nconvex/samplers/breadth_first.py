@@ -13,138 +13,154 @@ on each segment with the level for its L₀.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
+from nconvex.curve import peak_between
 from nconvex.definitions import (
     ConnectionStatus,
     DescentStatus,
     Insertion,
     Interrupted,
     Move,
-    Seed,
     child,
     generator,
 )
-from nconvex.dss import Search, accepted
+from nconvex.dss import Plain, Progress, Search
 from nconvex.landscape import Landscape
-from nconvex.string import String, bracketed, joined, peak_between, string_through
+from nconvex.string import String, bracketed, joined, string_through
 
 #: Each level is this part of the one above it; with 0.25 or 0.8 about as many pairs connect.
 LOWERING = 0.5
 
 
-def connect_breadth_first(
-    landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
-    L0: float,
-    alpha: float = 0.8,
-    depth: int = 10,
-    seed: Seed = 0,
-    progress: Callable[[Insertion], None] | None = None,
-    insert: str = "peak",
-) -> String:
-    """Search for a path below L₀ by lowering a whole string, level by level.
+@dataclass(frozen=True)
+class BreadthFirst(Plain):
+    """The later paper's sampler: the whole string is lowered together, level by level.
 
-    Arguments and errors are those of `connect`, but for these:
+    If the string is not connected, it is that of the level at which it failed. In its trace,
+    `attempt` is the level's number.
 
-    Args:
+    Attributes:
         alpha: At each level beads are trained to alpha times the level.
         depth: Recursions allowed on a segment at one level.
+        insert: As for `Plain`.
 
-    Returns:
-        The string; if it is not connected, that of the level at which it failed. In its trace,
-        `attempt` is the level's number.
+    Example:
+        >>> BreadthFirst(depth=8).alpha
+        0.8
     """
-    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
-    L0 = float(L0)  # an integer may differ from the float that levels end at
-    beads = [theta1, theta2]
-    trace: list[Insertion] = []
-    level_number = 0
 
-    def record(insertion: Insertion) -> None:
-        trace.append(replace(insertion, attempt=level_number))
-        if progress is not None:
-            progress(trace[-1])
+    name: ClassVar[str] = "breadth-first"
 
-    def finished(string: String) -> String:
-        """What a level left, judged by L₀ and with everything on record."""
+    def search(
+        self,
+        landscape: Landscape,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        L0: float,
+        seed: tuple[int, ...],
+        progress: Progress | None,
+    ) -> String:
+        """Search between two models, from the straight line's maximum down to L₀."""
+        levels = _Levels(landscape, L0, self, seed, progress, [theta1, theta2])
+        try:
+            return levels.run()
+        except KeyboardInterrupt:
+            raise Interrupted(levels.unfinished(ConnectionStatus.INTERRUPTED)) from None
+
+
+@dataclass
+class _Levels:
+    """The string at the current level, and what is on record; arguments are those of `search`."""
+
+    landscape: Landscape
+    L0: float
+    sampler: BreadthFirst
+    seed: tuple[int, ...]
+    progress: Progress | None
+    beads: list[np.ndarray]
+    number: int = 0
+    trace: list[Insertion] = field(default_factory=list)
+
+    def run(self) -> String:
+        """Lower the string until it lies below L₀, or fails."""
+        theta1, theta2 = self.beads
+        level = max(self.L0, peak_between(self.landscape, theta1, theta2, self.L0).upper)
+        while True:
+            level = max(self.L0, LOWERING * level) if np.isfinite(level) else self.L0
+            stuck = self.lower(self.sampler.alpha * level)
+            if stuck is not None:
+                return self.unfinished(ConnectionStatus.BEAD_UNTRAINABLE, {stuck - 1, stuck})
+            string = self.connect(level)
+            self.beads = list(string.beads)
+            if level == self.L0 or not string.connected:
+                return bracketed(self.landscape, self.finished(string))
+            self.number += 1
+
+    def lower(self, target: float) -> int | None:
+        """Train the inserted beads down to a level's target; return the first that stays above."""
+        for number in range(1, len(self.beads) - 1):
+            before = self.landscape.loss(self.beads[number])
+            if before <= target:
+                continue
+            rng = generator(child(self.seed, self.number, 0, number))
+            descent = self.landscape.descend(self.beads[number], target, rng)
+            self.record(Insertion.of(descent, before, Move.LOWER))
+            if descent.status is not DescentStatus.REACHED:
+                return number
+            self.beads[number] = descent.theta
+        return None
+
+    def connect(self, level: float) -> String:
+        """Steps 2 to 5 on each segment, with the level for L₀."""
+        strings = []
+        for segment, (left, right) in enumerate(itertools.pairwise(self.beads)):
+            seed = child(self.seed, self.number, 1, segment)
+            search = Search(self.landscape, level, self.sampler, seed, self.record)
+            search.explore(left, right, "")
+            strings.append(search.string(left, right))
+        return joined(strings)
+
+    def record(self, insertion: Insertion) -> None:
+        """Put one descent on record."""
+        self.trace.append(replace(insertion, attempt=self.number))
+        if self.progress is not None:
+            self.progress(self.trace[-1])
+
+    def finished(self, string: String) -> String:
+        """What a level left, held against L₀ and with everything on record."""
         statuses = tuple(
             ConnectionStatus.NOT_TRIED
-            if status is ConnectionStatus.CONNECTED and upper > L0
+            if status is ConnectionStatus.CONNECTED and upper > self.L0
             else status
             for status, upper in zip(string.segment_status, string.segment_upper, strict=True)
         )
         return replace(
             string,
-            L0=float(L0),
-            depth=int(depth),
-            seed=seed,
+            L0=self.L0,
+            alpha=self.sampler.alpha,
+            depth=self.sampler.depth,
+            seed=self.seed,
             segment_status=statuses,
-            trace=tuple(trace),
-            sampler="breadth-first",
+            trace=tuple(self.trace),
+            sampler=self.sampler.name,
         )
 
-    level = max(float(L0), peak_between(landscape, theta1, theta2, L0).upper)
-    try:
-        while True:
-            level = max(float(L0), LOWERING * level) if np.isfinite(level) else float(L0)
-            place = child(seed, level_number)
-            stuck = _lower(landscape, beads, alpha * level, place, record)
-            if stuck is not None:
-                string = string_through(landscape, beads, L0)
-                above = set(string.failures)
-                stopped = {stuck - 1, stuck} & above or above
-                judged = tuple(
-                    ConnectionStatus.BEAD_UNTRAINABLE
-                    if segment in stopped
-                    else ConnectionStatus.NOT_TRIED
-                    if segment in above
-                    else ConnectionStatus.CONNECTED
-                    for segment in range(len(string.segment_status))
-                )
-                return finished(replace(string, alpha=alpha, segment_status=judged))
-            strings = []
-            for segment, (left, right) in enumerate(itertools.pairwise(beads)):
-                search = Search(
-                    landscape, level, alpha, depth, child(place, 1, segment), record, insert
-                )
-                search.explore(left, right, "")
-                strings.append(search.string(left, right))
-            string = joined(strings)
-            beads = list(string.beads)
-            if level == L0 or not string.connected:
-                return bracketed(landscape, finished(replace(string, L0=level)))
-            level_number += 1
-    except KeyboardInterrupt:
-        string = string_through(landscape, beads, L0)
-        statuses = [
-            status if status is ConnectionStatus.CONNECTED else ConnectionStatus.INTERRUPTED
-            for status in string.segment_status
-        ]
-        raise Interrupted(
-            finished(replace(string, alpha=alpha, segment_status=tuple(statuses)))
-        ) from None
-
-
-def _lower(
-    landscape: Landscape,
-    beads: list[np.ndarray],
-    target: float,
-    seed: tuple[int, ...],
-    record: Callable[[Insertion], None],
-) -> int | None:
-    """Train the inserted beads down to a level's target; return the first that stays above."""
-    for number in range(1, len(beads) - 1):
-        before = landscape.loss(beads[number])
-        if before <= target:
-            continue
-        descent = landscape.descend(beads[number], target, generator(child(seed, 0, number)))
-        record(Insertion.of(descent, before, Move.LOWER))
-        if descent.status is not DescentStatus.REACHED:
-            return number
-        beads[number] = descent.theta
-    return None
+    def unfinished(self, reason: ConnectionStatus, where: Container[int] | None = None) -> String:
+        """The string as it is; `where` names the segments that failed."""
+        string = string_through(self.landscape, self.beads, self.L0)
+        above = string.failures
+        failed = above if where is None else [segment for segment in above if segment in where]
+        statuses = tuple(
+            ConnectionStatus.CONNECTED
+            if segment not in above
+            else reason
+            if segment in (failed or above)
+            else ConnectionStatus.NOT_TRIED
+            for segment in range(len(string.peaks))
+        )
+        return self.finished(replace(string, segment_status=statuses))

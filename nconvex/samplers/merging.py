@@ -1,4 +1,4 @@
-"""How many models hang together: components against L₀, and the merge tree.
+"""Which models are connected: components against L₀, and the merge tree.
 
 Two models are connected at L₀ if a path between them stays at or below it. The sampler proves that
 some pairs are connected, at the height Γ̃ of the path it found; it cannot prove that others are not.
@@ -15,6 +15,7 @@ import numpy as np
 
 from nconvex.definitions import (
     NconvexError,
+    Result,
     Seed,
     child,
     numbers,
@@ -22,9 +23,10 @@ from nconvex.definitions import (
     require_positive,
     shown,
 )
-from nconvex.dss import connect
+from nconvex.dss import Plain
 from nconvex.landscape import Landscape, require_landscape
 from nconvex.reductions import norm
+from nconvex.samplers import Name, connect
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Merge:
     right: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Connectivity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Connectivity(Result):
     """What is known of the paths among K models.
 
     Attributes:
@@ -79,9 +81,11 @@ class Connectivity:
 def connectivity(
     landscape: Landscape,
     thetas: Sequence[np.ndarray],
+    *,
     L0: Sequence[float],
-    alpha: float = 0.8,
-    depth: int = 10,
+    sampler: Name | Plain = "plain",
+    alpha: float | None = None,
+    depth: int | None = None,
     seed: Seed = 0,
     progress: Callable[[float, int, int], None] | None = None,
 ) -> Connectivity:
@@ -95,6 +99,7 @@ def connectivity(
         landscape: The loss surface.
         thetas: K models (P,), each with a loss of at most the lowest L₀.
         L0: Thresholds.
+        sampler: As for `connect`.
         alpha: As for `connect`.
         depth: As for `connect`.
         seed: Names the random streams; that of pair (i, j) at threshold k derives from i, j and k.
@@ -122,7 +127,14 @@ def connectivity(
             if groups.members(i) == groups.members(j):
                 continue
             string = connect(
-                landscape, thetas[i], thetas[j], level, alpha, depth, child(seed, i, j, k)
+                landscape,
+                thetas[i],
+                thetas[j],
+                L0=level,
+                sampler=sampler,
+                alpha=alpha,
+                depth=depth,
+                seed=child(seed, i, j, k),
             )
             searches += 1
             heights[i, j] = heights[j, i] = min(heights[i, j], string.max_error)

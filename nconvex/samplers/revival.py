@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,16 +36,15 @@ from nconvex.definitions import (
     Move,
     Peak,
     RMSProp,
-    Seed,
     child,
     generator,
     require_integer,
     require_kind,
 )
-from nconvex.dss import Search, accepted
+from nconvex.dss import Plain, Progress, Search
 from nconvex.landscape import Landscape, Reviving
 from nconvex.reductions import norm
-from nconvex.string import String, bracketed, joined, string_through
+from nconvex.string import String, bracketed, joined
 
 #: Descents of beads and copies at first. On 1-4-4-1 ReLU networks 500 to 2,000 steps are about
 #: equally good; with 10,000 the search costs five times as much and connects no more.
@@ -54,7 +53,7 @@ SHORT = RMSProp(learning_rate=5e-3, final_learning_rate=2e-5, budget=850)
 #: How many times longer descents become, by doubling in each round: networks at low L₀ that are not
 #: stuck have far to go. They begin with smaller steps then, for where large ones served nothing is
 #: left to be done.
-PATIENCE = 8
+LONGEST = 8
 
 #: How many times longer a bead without redundant units may go on.
 FURTHER = 6
@@ -69,52 +68,62 @@ REVIVED = 0.5
 ROUNDS = 20
 
 
-def connect_reviving(
-    landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
-    L0: float,
-    alpha: float = 0.9,
-    depth: int = 14,
-    seed: Seed = 0,
-    progress: Callable[[Insertion], None] | None = None,
-    insert: str = "peak",
-    rmsprop: RMSProp = SHORT,
-    rounds: int = ROUNDS,
-) -> String:
-    """Search for a path below L₀ as `connect` does, reviving models that are stuck.
+@dataclass(frozen=True)
+class Revive(Plain):
+    """The draft's algorithm, reviving models that are stuck.
 
     On a landscape that cannot revive it is the draft's algorithm, given up at the first failure.
+    If no path is found, the string is that of the first attempt, straight from θ₁ to θ₂. The trace
+    has every descent of every attempt, each with its move.
 
-    Arguments and errors are those of `connect`, but for these:
-
-    Args:
-        landscape: The loss surface; `Problem` and `Classification` can revive.
+    Attributes:
+        alpha: As for `Plain`.
+        depth: As for `Plain`.
+        insert: As for `Plain`.
         rmsprop: Settings of the descents in place of the landscape's own; see `SHORT`.
         rounds: How often both ends are revived before the search gives up.
 
-    Returns:
-        The string. If it is not connected, it is that of the first attempt, straight from θ₁ to θ₂.
-        The trace has every descent of every attempt, each with its move.
+    Example:
+        >>> Revive(rounds=5).alpha
+        0.9
     """
-    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
-    require_integer("rounds", rounds, 0)
-    require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(budget=1000)")
-    attempt = _Attempt(landscape, float(L0), float(alpha), int(depth), seed, progress, insert)
-    graph = _Graph(attempt, theta1, theta2)
-    try:
-        if isinstance(landscape, Reviving):
-            graph.begin_round(landscape, rmsprop)
-        graph.try_pairs()
-        for round_ in range(1, rounds + 1):
-            if graph.connected or not isinstance(landscape, Reviving):
-                break
-            graph.begin_round(landscape, _longer(rmsprop, min(2**round_, PATIENCE)))
-            graph.revive_ends(landscape, round_)
+
+    alpha: float = 0.9
+    depth: int = 14
+    rmsprop: RMSProp = SHORT
+    rounds: int = ROUNDS
+
+    name: ClassVar[str] = "revive"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("rounds", self.rounds, 0)
+        require_kind("rmsprop", self.rmsprop, RMSProp, "RMSProp(budget=1000)")
+
+    def search(
+        self,
+        landscape: Landscape,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        L0: float,
+        seed: tuple[int, ...],
+        progress: Progress | None,
+    ) -> String:
+        """Search between two models, and between revived copies of them."""
+        graph = _Graph(_Attempt(landscape, L0, self, seed, progress), theta1, theta2)
+        try:
+            if isinstance(landscape, Reviving):
+                graph.begin_round(landscape, self.rmsprop)
             graph.try_pairs()
-        return bracketed(landscape, graph.string())
-    except KeyboardInterrupt:
-        raise Interrupted(graph.string(interrupted=True)) from None
+            for round_ in range(1, self.rounds + 1):
+                if graph.connected or not isinstance(landscape, Reviving):
+                    break
+                graph.begin_round(landscape, _longer(self.rmsprop, min(2**round_, LONGEST)))
+                graph.revive_ends(landscape, round_)
+                graph.try_pairs()
+            return bracketed(landscape, graph.string())
+        except KeyboardInterrupt:
+            raise Interrupted(graph.string(interrupted=True)) from None
 
 
 def _longer(settings: RMSProp, times: int) -> RMSProp:
@@ -140,12 +149,10 @@ class _Attempt(Search):
             _, revived = self.landscape.revive(descent.theta, rng)
             before = descent.loss
             if abs(self.landscape.loss(revived) - before) <= SAME * before:
-                descent = self.landscape.descend(revived, self.alpha * self.L0, rng)
+                descent = self.landscape.descend(revived, self.target, rng)
                 self.record(place, peak.t_star, before, descent, Move.REVIVE)
             else:
-                descent = (self.further or self.landscape).descend(
-                    descent.theta, self.alpha * self.L0, rng
-                )
+                descent = (self.further or self.landscape).descend(descent.theta, self.target, rng)
                 self.record(place, peak.t_star, before, descent)
         return descent
 
@@ -169,7 +176,7 @@ class _Graph:
 
     @property
     def connected(self) -> bool:
-        """Whether the ends hang together."""
+        """Whether the ends are connected."""
         return self._component[0] == self._component[1]
 
     def begin_round(self, landscape: Reviving, rmsprop: RMSProp) -> None:
@@ -221,7 +228,7 @@ class _Graph:
         if self.connected:
             string = joined(self._route())
         if string is None:  # interrupted before the first attempt
-            string = string_through(self._like.landscape, self._nodes[:2], self._like.L0)
+            string = self._like.string(*self._nodes[:2])
         statuses = tuple(
             ConnectionStatus.INTERRUPTED
             if interrupted and status is not ConnectionStatus.CONNECTED
@@ -233,7 +240,6 @@ class _Graph:
             segment_status=statuses,
             trace=tuple(self._trace),
             seed=self._like.seed,
-            sampler="revive",
         )
 
     def _attempt(self, left: np.ndarray, right: np.ndarray) -> String:

@@ -13,7 +13,8 @@ is at most α L₀. It runs in plain Python, one gradient at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -21,14 +22,12 @@ from nconvex import textbook
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     Descent,
-    Insertion,
     NconvexError,
     RMSProp,
-    Seed,
     require_kind,
     require_not_negative,
 )
-from nconvex.dss import Search, accepted
+from nconvex.dss import Plain, Progress, Search
 from nconvex.landscape import Differentiable, Landscape, descent_status
 from nconvex.reductions import dot, norm
 from nconvex.string import String
@@ -42,66 +41,77 @@ KAPPA = 1.0
 BEADS = RMSProp(learning_rate=1e-3, final_learning_rate=1e-5, budget=5000)
 
 
-def connect_with_springs(
-    landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
-    L0: float,
-    alpha: float = 0.9,
-    depth: int = 14,
-    seed: Seed = 0,
-    progress: Callable[[Insertion], None] | None = None,
-    insert: str = "midpoint",
-    zeta: float = ZETA,
-    kappa: float = KAPPA,
-    rmsprop: RMSProp = BEADS,
-) -> String:
-    """Search for a path below L₀ as `connect` does, with beads held by springs.
+@dataclass(frozen=True)
+class Springs(Plain):
+    """The draft's algorithm, with beads held by springs.
 
-    Arguments and errors are those of `connect`, but for these:
+    The landscape must be `Differentiable`.
 
-    Args:
-        landscape: The loss surface; it must be `Differentiable`.
-        insert: As for `connect`, but the paper's midpoint by default.
+    Attributes:
+        alpha: As for `Plain`.
+        depth: As for `Plain`.
+        insert: As for `Plain`, but the later paper's midpoint by default.
         zeta: Strength of the springs, in units of L0.
-        kappa: Strength of the hyperplane, in units of L0.
+        kappa: Strength of the hyperplane's term, in units of L0.
         rmsprop: Settings of the descents, in place of the landscape's own.
+
+    Example:
+        >>> Springs(zeta=0.2).insert
+        'midpoint'
     """
-    require_not_negative("zeta", zeta)
-    require_not_negative("kappa", kappa)
-    require_kind("rmsprop", rmsprop, RMSProp, "RMSProp(budget=1000)")
-    if not isinstance(landscape, Differentiable):
-        raise NconvexError("springs need a landscape with a method gradient(theta, rng)")
-    theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, alpha, depth, insert, seed)
-    search = _Springs(landscape, L0, alpha, depth, seed, progress, insert)
-    search.held_by(zeta * L0, kappa * L0, rmsprop)
-    return search.run(theta1, theta2)
+
+    alpha: float = 0.9
+    depth: int = 14
+    insert: Literal["peak", "midpoint"] = "midpoint"
+    zeta: float = ZETA
+    kappa: float = KAPPA
+    rmsprop: RMSProp = BEADS
+
+    name: ClassVar[str] = "springs"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_not_negative("zeta", self.zeta)
+        require_not_negative("kappa", self.kappa)
+        require_kind("rmsprop", self.rmsprop, RMSProp, "RMSProp(budget=1000)")
+
+    def search(
+        self,
+        landscape: Landscape,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        L0: float,
+        seed: tuple[int, ...],
+        progress: Progress | None,
+    ) -> String:
+        """Search between two models (steps 2 to 5, with another step 3).
+
+        Raises:
+            NconvexError: The landscape has no gradient.
+        """
+        if not isinstance(landscape, Differentiable):
+            raise NconvexError("springs need a landscape with a method gradient(theta, rng)")
+        return _Springs(landscape, L0, self, seed, progress).run(theta1, theta2)
 
 
 class _Springs(Search):
     """The draft's search with another step 3."""
-
-    sampler = "springs"
-
-    def held_by(self, zeta: float, kappa: float, settings: RMSProp) -> None:
-        """Set the strengths, in units of the loss, and the descents."""
-        self._zeta, self._kappa, self._settings = zeta, kappa, settings
 
     @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def descend(
         self, start: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
     ) -> Descent:
         """Step 3 on R."""
-        landscape, target = self.landscape, self.alpha * self.L0
+        landscape, target, settings = self.landscape, self.target, self.sampler
         assert isinstance(landscape, Differentiable)
+        assert isinstance(settings, Springs)
+        zeta, kappa = settings.zeta * self.L0, settings.kappa * self.L0
         theta, loss, step = textbook.descend(
             start,
-            lambda theta: (
-                landscape.gradient(theta, rng) + pull(theta, left, right, self._zeta, self._kappa)
-            ),
+            lambda theta: landscape.gradient(theta, rng) + pull(theta, left, right, zeta, kappa),
             landscape.loss,
             target,
-            self._settings,
+            settings.rmsprop,
         )
         return Descent(theta, loss, step, descent_status(loss, target))
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nconvex.curve import interpolate
-from nconvex.definitions import NconvexError, Peak, require_integer, require_kind
+from nconvex.curve import interpolate, peak_between
+from nconvex.definitions import NconvexError, Result, require_integer, require_kind
 from nconvex.landscape import Landscape, require_landscape
 from nconvex.reductions import dot, norm
-from nconvex.string import String, peak_between, string_through
+from nconvex.string import String, string_through
 
 #: Parts of the way to the chord that a bead is tried at, the farthest first.
 PULLS = (1.0, 0.5, 0.25, 0.125)
@@ -24,8 +24,8 @@ PULLS = (1.0, 0.5, 0.25, 0.125)
 WORTHWHILE = 1e-3
 
 
-@dataclass(frozen=True)
-class Tightening:
+@dataclass(frozen=True, repr=False)
+class Tightening(Result):
     """A string before and after.
 
     Attributes:
@@ -70,8 +70,7 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
     beads = list(string.beads)
 
     def low(left: np.ndarray, right: np.ndarray) -> bool:
-        peak: Peak = peak_between(landscape, left, right, string.L0)
-        return peak.upper <= string.L0
+        return peak_between(landscape, left, right, string.L0).upper <= string.L0
 
     def visit() -> None:
         position = 1

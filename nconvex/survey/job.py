@@ -24,13 +24,12 @@ from nconvex.definitions import (
     TrainingStatus,
     child,
 )
-from nconvex.network.base import NetworkLandscape
-from nconvex.network.problem import Problem
+from nconvex.network import NetworkLandscape, Problem
 from nconvex.reductions import norm
 from nconvex.string import String
 from nconvex.survey.records import SETTING_FIELDS
 from nconvex.survey.setting import Setting
-from nconvex.train import train
+from nconvex.training import train
 
 #: Descents of ends that a process remembers: 140 MB at width 64.
 REMEMBERED = 4096

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import ConnectionStatus, TrainingStatus
+from nconvex.definitions import ConnectionStatus, Result, TrainingStatus
 from nconvex.files import write_whole
 from nconvex.survey import intervals
 from nconvex.survey.setting import LONGEST_SHAPE, Setting
@@ -70,7 +70,7 @@ AGGREGATES = (
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Survey:
+class Survey(Result):
     """Records of many pairs; `nc.survey.run` and `load` return it.
 
     Attributes:
@@ -92,18 +92,6 @@ class Survey:
         several = f"{len(self.settings)} setting{'s' * (len(self.settings) != 1)}"
         surveyed = f"{several}, {self.pairs} pairs each, seed={self.seed}"
         return f"Survey({surveyed}: {finished}, {connected})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Survey):
-            return NotImplemented
-        same = self._identity() == other._identity() and self.records.dtype == other.records.dtype
-        return same and self.records.tobytes() == other.records.tobytes()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def _identity(self) -> tuple[Any, ...]:
-        return self.settings, self.pairs, self.seed
 
     @property
     def complete(self) -> bool:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,18 +18,15 @@ from nconvex.definitions import (
     NconvexError,
     RMSProp,
     Seed,
-    require_alpha,
     require_choice,
     require_integer,
     require_kind,
     require_positive,
 )
-from nconvex.dss import INSERTIONS, MAX_DEPTH
 from nconvex.kernels.parts import LOSSES, NONLINEAR
-from nconvex.network.base import NetworkLandscape
+from nconvex.network import MLP, NetworkLandscape
 from nconvex.network.classification import METRICS
-from nconvex.network.mlp import MLP
-from nconvex.samplers import SAMPLERS
+from nconvex.samplers import SAMPLERS, Name, Plain, connect
 from nconvex.string import String
 from nconvex.tasks import mnist, quad
 
@@ -76,8 +73,8 @@ class Setting:
     alpha: float = 0.8
     depth: int = 10
     accept: float = 1.0
-    insert: str = "peak"
-    sampler: str = "plain"
+    insert: Literal["peak", "midpoint"] = "peak"
+    sampler: Name = "plain"
     samples: int = 1000
     rmsprop: RMSProp = field(default_factory=RMSProp)
     bead_rmsprop: RMSProp | None = None
@@ -88,7 +85,6 @@ class Setting:
             ("task", TASKS),
             ("activation", NONLINEAR if is_mnist else ACTIVATIONS),
             ("loss", METRICS if is_mnist else tuple(LOSSES)),
-            ("insert", INSERTIONS),
             ("sampler", tuple(SAMPLERS)),
         ):
             require_choice(name, getattr(self, name), choices)
@@ -102,8 +98,7 @@ class Setting:
                 f"hidden {self.shape:.20}... has too many layers for a record's column"
             )
         require_positive("L0", self.L0)
-        require_alpha(self.alpha)
-        require_integer("depth", self.depth, 0, MAX_DEPTH)
+        self._sampler(self.alpha)  # refuses its bad settings
         require_positive("accept", self.accept)
         if self.accept < 1.0:
             raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
@@ -166,20 +161,16 @@ class Setting:
         theta1: np.ndarray,
         theta2: np.ndarray,
         seed: Seed,
-        progress: Callable[[Insertion], None],
+        report: Callable[[Insertion], None],
     ) -> String:
         """Search for a path that stays below accept L₀, with the setting's sampler."""
-        return SAMPLERS[self.sampler](
-            problem,
-            theta1,
-            theta2,
-            self.accept * self.L0,
-            self.alpha / self.accept,
-            self.depth,
-            seed,
-            progress,
-            self.insert,
-        )
+        L0 = self.accept * self.L0
+        sampler = self._sampler(self.alpha / self.accept)
+        return connect(problem, theta1, theta2, L0=L0, sampler=sampler, seed=seed, progress=report)
+
+    def _sampler(self, alpha: float) -> Plain:
+        sampler = SAMPLERS[self.sampler]
+        return replace(sampler, alpha=alpha, depth=self.depth, insert=self.insert)
 
 
 def grid(base: Setting | None = None, **values: Any) -> tuple[Setting, ...]:

@@ -6,10 +6,9 @@ from differences import check_gradient
 from test_dss import LEFT, RIGHT, bowl, ring
 
 import nconvex as nc
-from nconvex import Move
 from nconvex.baselines import curves as rivals
 from nconvex.baselines.assignment import permuted
-from nconvex.definitions import NconvexError
+from nconvex.definitions import Move, NconvexError
 
 TRAINED = {
     "polychain": rivals.polychain,

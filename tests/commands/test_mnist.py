@@ -115,7 +115,7 @@ def test_a_folder_without_the_files_is_told_what_it_needs(capsys, tmp_path):
 
 def test_the_figure_shows_doubtful_digits_of_different_labels():
     problem = nc.mnist.problem(model=nc.MLP((784, 16, 10)))
-    string = nc.run_pair(problem, 0.6, seed=0).string
+    string = nc.run_pair(problem, L0=0.6, seed=0).string
     figure = nc.plots.digits(problem, string)
     assert isinstance(figure, Figure)
     curves = [axes for axes in figure.axes if axes.lines]

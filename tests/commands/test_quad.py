@@ -77,7 +77,7 @@ def test_the_json_document(tmp_path, monkeypatch, capsys):
 def test_the_document_is_what_the_functions_give(capsys):
     result = document(capsys, "--seed", "3", "--L0", "0.002", "--alpha", "0.7", "--depth", "5")
     problem = nc.quad.problem(seed=3)
-    pair = nc.run_pair(problem, 0.002, 0.7, 5, seed=3)
+    pair = nc.run_pair(problem, L0=0.002, alpha=0.7, depth=5, seed=3)
     assert result["max_error"] == pair.string.max_error
     assert result["n_beads"] == pair.string.n_beads
     assert result["normalized_length"] == pair.string.normalized_length
@@ -136,7 +136,7 @@ def test_most_seeds_connect_and_no_point_on_their_paths_lies_above_L0():
     t = np.linspace(0, 1, 10_001)
     for seed in range(20):
         problem = nc.quad.problem(seed)
-        string = nc.run_pair(problem, 1e-3, seed=seed).string
+        string = nc.run_pair(problem, L0=1e-3, seed=seed).string
         connected += string.connected
         if string.connected:
             for left, right in zip(string.beads, string.beads[1:], strict=False):
@@ -176,7 +176,7 @@ def test_two_processes_give_the_same_bits(tmp_path):
 def test_different_seeds_give_different_data_and_networks():
     one, other = nc.quad.problem(0), nc.quad.problem(1)
     assert not np.intersect1d(one.X, other.X).size
-    pair = nc.run_pair(one, 0.01, seed=0)
+    pair = nc.run_pair(one, L0=0.01, seed=0)
     assert (pair.trainings[0].theta != pair.trainings[1].theta).all()
 
 

@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 from differences import check_gradient
 
-from nconvex import (
-    MLP,
-    Classification,
-    DescentStatus,
-    NconvexError,
-    RMSProp,
-    run_pair,
-    textbook,
-    verify,
-)
+from nconvex import MLP, Classification, NconvexError, RMSProp, run_pair, textbook, verify
+from nconvex.definitions import DescentStatus
 from nconvex.kernels import classifier as wide
 from nconvex.kernels.parts import NONLINEAR
 

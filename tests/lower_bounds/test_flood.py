@@ -8,8 +8,10 @@ import pytest
 from differences import check_gradient
 
 import nconvex as nc
+from nconvex import lower_bounds
 from nconvex.definitions import NconvexError
 from nconvex.lower_bounds import flood
+from nconvex.samplers import SAMPLERS
 
 X = np.linspace(-2, 2, 9)
 KINK = 4 / (3 * np.sqrt(3))  # the largest |tanh''|
@@ -34,7 +36,7 @@ WELL_BOX = ((-2.0, 2.1), (-1.5, 1.55))
 
 
 def bracket_well(cells):
-    return nc.flood_bracket(well, well_slopes, well_curvature, *WELLS, WELL_BOX, cells)
+    return lower_bounds.flood_bracket(well, well_slopes, well_curvature, *WELLS, WELL_BOX, cells)
 
 
 def of_two_units(y):
@@ -75,7 +77,7 @@ def test_nine_cells_by_hand():
 
     box = ((-1.5, 1.5), (-1.5, 1.5))
     ends = np.array([-1.5, 0.0]), np.array([1.4, 0.1])
-    found = nc.flood_bracket(ridge, slopes, 1.0, *ends, box, 3)
+    found = lower_bounds.flood_bracket(ridge, slopes, 1.0, *ends, box, 3)
     assert (found.lower, found.upper) == pytest.approx((-0.25, 0.25))
     assert found.rim == pytest.approx(-0.5 - 0.5 - 0.25)  # each end's own cell
     assert found.basins.tolist() == [[1, 1, 1], [0, 0, 0], [2, 2, 2]]
@@ -83,7 +85,7 @@ def test_nine_cells_by_hand():
 
 def test_no_path_is_lower_than_its_ends():
     ends = np.array([0.9, 0.0]), np.array([0.0, -0.3])
-    found = nc.flood_bracket(
+    found = lower_bounds.flood_bracket(
         lambda x, y: x**2 + y**2,
         lambda x, y: (2 * x, 2 * y),
         2.0,
@@ -130,7 +132,7 @@ def test_two_units_that_change_places_must_meet():
     equal = np.linspace(0, 4, 400_001)
     lowest = loss(equal, equal).min()
     ends = np.array([0.5, 3.0]), np.array([3.0, 0.5])
-    found = nc.flood_bracket(loss, slopes, bound, *ends, ((-1, 5.0), (-1, 5.1)), 500)
+    found = lower_bounds.flood_bracket(loss, slopes, bound, *ends, ((-1, 5.0), (-1, 5.1)), 500)
     assert lowest in found
     assert found.upper - found.lower < 0.06 * lowest
 
@@ -158,7 +160,9 @@ def test_a_unit_that_changes_its_sign_must_vanish():
         return 2 * (np.maximum(first, 1.0) + mixed)
 
     ends = np.array([1.5, 0.8]), np.array([-1.5, -0.8])
-    found = nc.flood_bracket(loss, slopes, curvature, *ends, ((-2.5, 2.6), (-1.5, 1.55)), 700)
+    found = lower_bounds.flood_bracket(
+        loss, slopes, curvature, *ends, ((-2.5, 2.6), (-1.5, 1.55)), 700
+    )
     assert np.mean(y**2) in found
     assert found.upper - found.lower < 0.02 * np.mean(y**2)
 
@@ -176,9 +180,9 @@ def test_a_bound_without_the_hessian_is_none():
 
     ends = np.array([-1 + 1 / cells, 0.0]), np.array([1 - 1 / cells, 0.0])
     box = ((-1.0, 1.0), (-1.0, 1.0))
-    careless = nc.flood_bracket(ridge, flat, 0.0, *ends, box, cells)
+    careless = lower_bounds.flood_bracket(ridge, flat, 0.0, *ends, box, cells)
     assert careless.upper < 0.51  # there are ridges of 1.5 all the way across
-    honest = nc.flood_bracket(ridge, flat, 0.5 * wave**2, *ends, box, cells)
+    honest = lower_bounds.flood_bracket(ridge, flat, 0.5 * wave**2, *ends, box, cells)
     assert 1.5 in honest
 
 
@@ -194,8 +198,8 @@ def test_a_lower_bound_without_the_hessian_is_none():
         return 0 * x, 0 * y
 
     arguments = np.array([-0.5, 0.0]), np.array([0.5, 0.0]), ((-1.0, 1.0), (-1.0, 1.0)), cells
-    assert nc.flood_bracket(tops, flat, 0.0, *arguments).lower > 1.4
-    assert 1.0 in nc.flood_bracket(tops, flat, 0.25 * wave**2, *arguments)
+    assert lower_bounds.flood_bracket(tops, flat, 0.0, *arguments).lower > 1.4
+    assert 1.0 in lower_bounds.flood_bracket(tops, flat, 0.25 * wave**2, *arguments)
 
 
 @pytest.mark.parametrize(("share", "sound"), [(1.0, True), (0.0, False)])
@@ -218,7 +222,7 @@ def test_brackets_of_coarse_and_fine_cells_agree_unless_the_hessian_is_left_out(
         bound = share * float(np.sum(np.abs(sizes) * np.sum(waves**2, axis=1)))
         ends = rng.uniform(-1, 1, (2, 2))
         found = [
-            nc.flood_bracket(f, gradient, bound, *ends, ((-1.0, 1.0), (-1.1, 1.0)), cells)
+            lower_bounds.flood_bracket(f, gradient, bound, *ends, ((-1.0, 1.0), (-1.1, 1.0)), cells)
             for cells in (5, 11, 37, 160)
         ]
         agree.append(max(b.lower for b in found) <= min(b.upper for b in found))
@@ -282,11 +286,11 @@ def test_the_number_of_cells_in_one_call_does_not_matter(monkeypatch):
 
 def test_rounding_is_charged():
     arguments = well, well_slopes, well_curvature, *WELLS, WELL_BOX, 101
-    none, some = (nc.flood_bracket(*arguments, rounding=size) for size in (0.0, 0.25))
+    none, some = (lower_bounds.flood_bracket(*arguments, rounding=size) for size in (0.0, 0.25))
     for change in (none.lower - some.lower, some.upper - none.upper, none.rim - some.rim):
         assert change == pytest.approx(0.25)
     # an exact answer is not taken for exact: the highest point is an end, where f is 1 + 0
-    flat = nc.flood_bracket(
+    flat = lower_bounds.flood_bracket(
         lambda x, y: 1 + 0 * x, lambda x, y: (0 * x, 0 * y), 0.0, *WELLS, WELL_BOX, 5, rounding=0.0
     )
     assert flat.lower < 1.0 < flat.upper
@@ -304,7 +308,9 @@ def test_a_low_rim_behind_high_passes_does_not_matter():
         far = np.abs(x) + half_x
         return 30 * far**2 + 5 * far**4 + 9
 
-    found = nc.flood_bracket(f, slopes, curvature, *WELLS, ((-3.9, 3.95), (-7.0, 7.1)), 300)
+    found = lower_bounds.flood_bracket(
+        f, slopes, curvature, *WELLS, ((-3.9, 3.95), (-7.0, 7.1)), 300
+    )
     assert 0.0 in found
     assert f(np.float64(3.9), 0.0) < -60
     assert 39 < found.rim < 40.5
@@ -312,14 +318,14 @@ def test_a_low_rim_behind_high_passes_does_not_matter():
     ends = np.array([3.85, 0.0]), WELLS[1]  # to leave is easy for one end, but not to come back
     for theta1, theta2 in (ends, ends[::-1]):
         box = ((-3.9, 3.95), (-7.0, 7.1))
-        found = nc.flood_bracket(f, slopes, curvature, theta1, theta2, box, 300)
+        found = lower_bounds.flood_bracket(f, slopes, curvature, theta1, theta2, box, 300)
         assert 39 < found.rim < 40.5
         assert 40.5 in found
 
 
 def test_outside_the_box_is_only_known_where_the_rim_is_high():
     box = ((-1.5, 1.5), (-0.2, 0.21))  # y² of the rim is 0.04 only: one could walk round
-    found = nc.flood_bracket(well, well_slopes, well_curvature, *WELLS, box, 101)
+    found = lower_bounds.flood_bracket(well, well_slopes, well_curvature, *WELLS, box, 101)
     assert not found.whole_plane
     assert found.rim < found.lower
 
@@ -350,14 +356,22 @@ def test_bad_input_is_refused(changes, words):
         "cells": 10,
     }
     with pytest.raises(NconvexError, match=words):
-        nc.flood_bracket(**{**arguments, **changes})
+        lower_bounds.flood_bracket(**{**arguments, **changes})
 
 
 def test_no_sampler_connects_below_the_proven_bound():
     proven = mueller_brown.bracket(400)
     ends = mueller_brown.LEFT, mueller_brown.RIGHT
-    for search in nc.SAMPLERS.values():
+    for sampler in SAMPLERS:
         for L0 in (0.98 * proven.lower, proven.lower, 108.0):
-            assert not search(mueller_brown.landscape(), *ends, L0, alpha=0.95).connected
-    found = nc.barrier(mueller_brown.landscape(), *ends, proven.lower, 1e-3, "plain", 0.95)
+            settings = {"L0": L0, "alpha": 0.95, "sampler": sampler}
+            assert not nc.connect(mueller_brown.landscape(), *ends, **settings).connected
+    found = nc.barrier(
+        mueller_brown.landscape(),
+        *ends,
+        lower=proven.lower,
+        precision=1e-3,
+        sampler="plain",
+        alpha=0.95,
+    )
     assert proven.lower <= found.upper < 1.001 * proven.upper

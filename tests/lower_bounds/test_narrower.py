@@ -8,6 +8,7 @@ import pytest
 from test_separation import EQUILATERAL, PROBLEMS, permuted, solution, triangle
 
 import nconvex as nc
+from nconvex import lower_bounds
 from nconvex.definitions import NconvexError
 from nconvex.lower_bounds.rational import determinant, rationals, root_above, rounded_down, solve
 
@@ -62,7 +63,7 @@ def searched_on_line(x, y, units):
     ("y", "h", "value"), [((0, 1, 0), 2, 1 / 6), ((0, 1, 0, 1), 3, 1 / 8), ((0, 1, 0), 1, 2 / 9)]
 )
 def test_the_infimum_of_zigzags(y, h, value):
-    infimum = nc.narrower_infimum(line(range(len(y)), y, h))
+    infimum = lower_bounds.narrower_infimum(line(range(len(y)), y, h))
     assert Fraction(infimum) <= Fraction(value).limit_denominator(100)
     assert infimum == pytest.approx(value, rel=1e-15)
 
@@ -78,17 +79,17 @@ def test_the_infimum_of_zigzags(y, h, value):
     ],
 )
 def test_no_net_on_a_line_is_below_its_infimum_and_some_are_close(x, y, h):
-    infimum = nc.narrower_infimum(line(x, y, h))
+    infimum = lower_bounds.narrower_infimum(line(x, y, h))
     searched = searched_on_line(x, y, h - 1)
     assert infimum <= searched + 1e-14
     assert searched <= 1.02 * infimum + 1e-14
     shuffled = np.random.default_rng(0).permutation(len(x))
     again = line(np.array(x)[shuffled], np.array(y)[shuffled], h)
-    assert nc.narrower_infimum(again) == infimum
+    assert lower_bounds.narrower_infimum(again) == infimum
 
 
 def test_training_at_one_unit_fewer_stays_above_the_infimum():
-    infimum = nc.narrower_infimum(line(range(4), (0, 1, 0, 1), 3))
+    infimum = lower_bounds.narrower_infimum(line(range(4), (0, 1, 0, 1), 3))
     narrow = line(range(4), (0, 1, 0, 1), 2)
     losses = [nc.train(narrow, 1e-6, seed, max_starts=1).loss for seed in range(30)]
     assert infimum <= min(losses) <= 1.01 * infimum
@@ -113,7 +114,7 @@ def searched_on_triangle(problem, angles):
 
 @pytest.mark.parametrize("R", [0.3, 1.0, 7.0])
 def test_the_equilateral_triangle_has_a_sixth_of_its_squared_radius(R):
-    infimum = nc.narrower_infimum(triangle(R * EQUILATERAL))
+    infimum = lower_bounds.narrower_infimum(triangle(R * EQUILATERAL))
     assert infimum == pytest.approx(R * R / 6, rel=1e-14)
 
 
@@ -132,7 +133,9 @@ def test_triangles_around_the_origin_have_the_closed_form():
             gram = y[[i, j]] @ y[[i, j]].T
             obtuse = gram[0, 1] < 0
             lowest.append(np.linalg.eigvalsh(gram)[0] if obtuse else gram.diagonal().min())
-        assert nc.narrower_infimum(triangle(X)) == pytest.approx(min(lowest) / 3, rel=1e-9)
+        assert lower_bounds.narrower_infimum(triangle(X)) == pytest.approx(
+            min(lowest) / 3, rel=1e-9
+        )
 
 
 def test_no_net_of_two_units_is_below_the_infimum_and_some_are_close():
@@ -143,12 +146,17 @@ def test_no_net_of_two_units_is_below_the_infimum_and_some_are_close():
         X, y = rng.normal(size=(2, 3, 2))
         y[:, 1] *= k % 4 > 0  # targets on a line, now and then
         problem = nc.Problem(nc.MLP((2, 3, 2), biases=False), "mse", X, y, X, y)
-        infimum, searched = nc.narrower_infimum(problem), searched_on_triangle(problem, grid)
+        infimum, searched = (
+            lower_bounds.narrower_infimum(problem),
+            searched_on_triangle(problem, grid),
+        )
         assert infimum <= searched * (1 + 1e-13)
         close += searched <= 1.02 * infimum + 1e-3
         turn = np.array([[0.6, -0.8], [0.8, 0.6]])
         turned = nc.Problem(problem.model, "mse", X @ turn, 2 * y, X @ turn, 2 * y)
-        assert nc.narrower_infimum(turned) == pytest.approx(4 * infimum, rel=1e-9, abs=1e-12)
+        assert lower_bounds.narrower_infimum(turned) == pytest.approx(
+            4 * infimum, rel=1e-9, abs=1e-12
+        )
     assert close >= 10  # a grid comes late to an infimum that is not attained
 
 
@@ -163,7 +171,10 @@ def test_nets_with_kinks_close_to_the_points_come_close_to_every_infimum():
             [kink + side + sign * near for kink in kinks for side in (0, np.pi) for sign in (1, -1)]
             + [np.linspace(0.0, 2 * np.pi, 400)]
         )
-        infimum, searched = nc.narrower_infimum(problem), searched_on_triangle(problem, angles)
+        infimum, searched = (
+            lower_bounds.narrower_infimum(problem),
+            searched_on_triangle(problem, angles),
+        )
         assert infimum <= searched * (1 + 1e-9) <= 1.05 * infimum
 
 
@@ -177,7 +188,7 @@ def test_nets_with_kinks_close_to_the_points_come_close_to_every_infimum():
 )
 def test_what_has_no_known_infimum_is_refused(problem, words):
     with pytest.raises(NconvexError, match=words):
-        nc.narrower_infimum(problem)
+        lower_bounds.narrower_infimum(problem)
 
 
 # -- The path -------------------------------------------------------------------------------------
@@ -189,8 +200,8 @@ def test_a_path_attains_the_bound_within_a_percent(name, order):
     problem = PROBLEMS[name]
     theta = solution(problem, np.random.default_rng(7))
     other = permuted(problem.model, theta, order)
-    bound = nc.lower_bound(problem, theta, other, nc.narrower_infimum(problem))
-    beads = nc.path_through_narrower(problem, theta, other)
+    bound = lower_bounds.lower_bound(problem, theta, other, lower_bounds.narrower_infimum(problem))
+    beads = lower_bounds.path_through_narrower(problem, theta, other)
     np.testing.assert_array_equal(beads[[0, -1]], [theta, other])
     string = nc.string_through(problem, beads, 1.01 * bound.value)
     assert string.connected
@@ -206,11 +217,13 @@ def test_a_path_attains_the_bound_within_a_percent(name, order):
 def test_trained_minima_are_ends_too():
     problem = PROBLEMS["equilateral"]
     theta = [nc.train(problem, 1e-3, seed).theta for seed in range(6)]
-    signs = [nc.det_sign(problem.model, end, problem.X) for end in theta]
+    signs = [lower_bounds.det_sign(problem.model, end, problem.X) for end in theta]
     assert {-1, 1} <= set(signs)
     a, b = theta[signs.index(1)], theta[signs.index(-1)]
-    beads = nc.path_through_narrower(problem, a, b, slack=0.02)
-    assert nc.string_through(problem, beads, 1.02 * nc.narrower_infimum(problem)).connected
+    beads = lower_bounds.path_through_narrower(problem, a, b, slack=0.02)
+    assert nc.string_through(
+        problem, beads, 1.02 * lower_bounds.narrower_infimum(problem)
+    ).connected
 
 
 def test_ends_that_cannot_be_are_refused():
@@ -226,9 +239,9 @@ def test_ends_that_cannot_be_are_refused():
         (theta[:-1], 0.01, "theta2"),
     ):
         with pytest.raises(NconvexError, match=words):
-            nc.path_through_narrower(problem, theta, other, slack)
+            lower_bounds.path_through_narrower(problem, theta, other, slack)
     with pytest.raises(NconvexError, match="2-3-2"):
-        nc.path_through_narrower(PROBLEMS["1-2-1"], theta, theta)
+        lower_bounds.path_through_narrower(PROBLEMS["1-2-1"], theta, theta)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4])
@@ -246,9 +259,11 @@ def test_gamma_is_known_to_a_hundredth_on_random_triangles(seed):
                 break
     theta = np.concatenate([W.T.ravel(), U.ravel()])
     exchanged = np.concatenate([W[[1, 0, 2]].T.ravel(), U[[1, 0, 2]].ravel()])
-    bound = nc.lower_bound(problem, theta, exchanged, nc.narrower_infimum(problem))
+    bound = lower_bounds.lower_bound(
+        problem, theta, exchanged, lower_bounds.narrower_infimum(problem)
+    )
     assert bound.signs[0] * bound.signs[1] == -1
-    path = nc.path_through_narrower(problem, theta, exchanged)
+    path = lower_bounds.path_through_narrower(problem, theta, exchanged)
     string = nc.string_through(problem, path, 1.01 * bound.value)
     assert string.certified
     assert bound.value <= string.max_error <= 1.01 * bound.value

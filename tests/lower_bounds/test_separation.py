@@ -1,14 +1,16 @@
 """Lower bounds of Γ: the signs are exact, and nothing connects below a proven bound."""
 
-import functools
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nconvex as nc
+from nconvex import lower_bounds
 from nconvex.definitions import NconvexError
 from nconvex.lower_bounds.separation import Separation
+from nconvex.samplers import SAMPLERS
 
 ANGLES = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
 EQUILATERAL = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
@@ -72,13 +74,13 @@ def permuted(model, theta, order):
 def test_a_permutation_of_hidden_units_turns_the_sign_by_its_parity(name):
     problem = PROBLEMS[name]
     theta = solution(problem, np.random.default_rng(1))
-    sign = nc.det_sign(problem.model, theta, problem.X)
+    sign = lower_bounds.det_sign(problem.model, theta, problem.X)
     assert sign in (-1, 1)
     for order in itertools.permutations(range(problem.model.sizes[1])):
         parity = round(np.linalg.det(np.eye(len(order))[list(order)]))
         turned = permuted(problem.model, theta, list(order))
         assert problem.loss(turned) == pytest.approx(0.0, abs=1e-20)
-        assert nc.det_sign(problem.model, turned, problem.X) == parity * sign
+        assert lower_bounds.det_sign(problem.model, turned, problem.X) == parity * sign
 
 
 def test_the_sign_is_numpys_where_numpy_can_tell():
@@ -93,7 +95,7 @@ def test_the_sign_is_numpys_where_numpy_can_tell():
             a = np.maximum(a @ W + b, 0.0)
         determinant = np.linalg.det(np.column_stack([a, np.ones(4)]))
         if abs(determinant) > 1e-9 or not a.any(axis=0).all():
-            sign = nc.det_sign(model, theta, X)
+            sign = lower_bounds.det_sign(model, theta, X)
             assert sign == (np.sign(determinant) if abs(determinant) > 1e-9 else 0)
             signs.add(sign)
     assert signs == {-1, 0, 1}
@@ -106,9 +108,9 @@ def test_the_sign_is_exact_where_floats_are_not():
     for shift, sign in ((0.0, 0), (u, 1), (-u, -1)):
         W = np.array([[third, third], [third, third + shift]])
         theta = np.concatenate([W.ravel(), [1.0, 1.0]])
-        assert nc.det_sign(model, theta, X) == 0  # parallel data, whatever the weights
+        assert lower_bounds.det_sign(model, theta, X) == 0  # parallel data, whatever the weights
         tilted = X + np.array([[0.0, 0.0], [0.0, 0.1]])
-        assert nc.det_sign(model, theta, tilted) == sign
+        assert lower_bounds.det_sign(model, theta, tilted) == sign
 
 
 def test_a_dead_unit_has_the_sign_zero_and_the_bound_applies():
@@ -116,8 +118,8 @@ def test_a_dead_unit_has_the_sign_zero_and_the_bound_applies():
     theta = solution(problem, np.random.default_rng(3))
     # (0, 1/2, 1/2) for (0, 1, 0), as good as one unit can be; the other is dead on all data
     dead = np.array([-1.0, 1.0, 1.0, -9.0, -0.5, 1.0, 0.5])
-    infimum = nc.narrower_infimum(problem)
-    bound = nc.lower_bound(problem, theta, dead, infimum)
+    infimum = lower_bounds.narrower_infimum(problem)
+    bound = lower_bounds.lower_bound(problem, theta, dead, infimum)
     assert bound.signs[0] != 0
     assert bound.signs[1] == 0
     assert (bound.value, bound.reason) == (infimum, Separation.ONE_UNIT_FEWER)
@@ -129,23 +131,23 @@ def test_a_unit_that_is_constant_on_the_data_depends_on_the_row_of_ones_alone():
     theta = solution(problem, np.random.default_rng(3))
     constant = theta.copy()
     constant[[0, 2]] = 0.0, 1.0  # the first unit's input weight and bias
-    assert nc.det_sign(problem.model, theta, problem.X) != 0
-    assert nc.det_sign(problem.model, constant, problem.X) == 0
+    assert lower_bounds.det_sign(problem.model, theta, problem.X) != 0
+    assert lower_bounds.det_sign(problem.model, constant, problem.X) == 0
 
 
 def test_the_bound_says_what_it_follows_from():
     problem = PROBLEMS["equilateral"]
-    infimum = nc.narrower_infimum(problem)
+    infimum = lower_bounds.narrower_infimum(problem)
     theta = solution(problem, np.random.default_rng(4))
     odd, even = (permuted(problem.model, theta, order) for order in ([1, 0, 2], [1, 2, 0]))
-    bound = nc.lower_bound(problem, theta, odd, infimum)
+    bound = lower_bounds.lower_bound(problem, theta, odd, infimum)
     assert (bound.value, bound.reason) == (infimum, Separation.ONE_UNIT_FEWER)
     assert bound.signs[0] == -bound.signs[1] != 0
-    bound = nc.lower_bound(problem, theta, even, infimum)
+    bound = lower_bounds.lower_bound(problem, theta, even, infimum)
     assert (bound.value, bound.reason) == (pytest.approx(0.0, abs=1e-20), Separation.ENDS)
     bad = theta + 0.5
     for end in (odd, even):  # an end that is higher than the theorem's bound
-        bound = nc.lower_bound(problem, bad, end, 1e-3)
+        bound = lower_bounds.lower_bound(problem, bad, end, 1e-3)
         assert bound.reason is Separation.ENDS
         assert bound.value <= problem.loss(bad)
         assert bound.value == pytest.approx(problem.loss(bad))
@@ -163,7 +165,7 @@ def test_the_bound_says_what_it_follows_from():
 )
 def test_what_has_no_exact_sign_is_refused(model, X, words):
     with pytest.raises(NconvexError, match=words):
-        nc.det_sign(model, np.ones(model.n_parameters), X)
+        lower_bounds.det_sign(model, np.ones(model.n_parameters), X)
 
 
 @pytest.mark.parametrize("narrower", [-1.0, np.nan, np.inf])
@@ -171,18 +173,22 @@ def test_a_bound_from_no_loss_is_refused(narrower):
     problem = PROBLEMS["equilateral"]
     theta = solution(problem, np.random.default_rng(4))
     with pytest.raises(NconvexError, match="narrower_infimum"):
-        nc.lower_bound(problem, theta, theta, narrower)
+        lower_bounds.lower_bound(problem, theta, theta, narrower)
 
 
-@pytest.mark.parametrize("sampler", nc.SAMPLERS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_no_sampler_connects_below_a_proven_bound(name, sampler):
     settings, count = SETTINGS[sampler]
-    problem, search = PROBLEMS[name], functools.partial(nc.SAMPLERS[sampler], **settings)
-    infimum = nc.narrower_infimum(problem)
+    problem = PROBLEMS[name]
+
+    def search(problem, a, b, L0):
+        return nc.connect(problem, a, b, L0=L0, sampler=replace(SAMPLERS[sampler], **settings))
+
+    infimum = lower_bounds.narrower_infimum(problem)
     rng = np.random.default_rng(5)
     pool = [solution(problem, rng) for _ in range(60)]
-    signs = [nc.det_sign(problem.model, theta, problem.X) for theta in pool]
+    signs = [lower_bounds.det_sign(problem.model, theta, problem.X) for theta in pool]
     separated = [
         (a, b) for (a, s), (b, r) in itertools.combinations(zip(pool, signs, strict=True), 2)
         if s * r <= 0
@@ -192,7 +198,7 @@ def test_no_sampler_connects_below_a_proven_bound(name, sampler):
         L0 = infimum * (0.999, 0.8, 0.3)[k % 3]
         string = search(problem, a, b, L0)
         assert not string.connected
-        assert string.max_error >= nc.lower_bound(problem, a, b, infimum).value == infimum
+        assert string.max_error >= lower_bounds.lower_bound(problem, a, b, infimum).value == infimum
     # The search is no cripple: it connects such pairs above the bound, and others below it.
     assert any(search(problem, a, b, 3 * infimum).connected for a, b in separated[:30])
     together = [

@@ -15,7 +15,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def string(problem):
-    return nc.run_pair(problem, 1e-3, seed=0).string
+    return nc.run_pair(problem, L0=1e-3, seed=0).string
 
 
 def png(figure):

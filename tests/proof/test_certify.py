@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex import MLP, Problem, curve
+from nconvex import MLP, Problem, curve, definitions
 from nconvex.kernels.parts import NONLINEAR
 from nconvex.proof import certify
 from nconvex.proof.certify import GAP, GAP_ABOVE
@@ -94,7 +94,7 @@ def test_a_search_without_end_returns_the_bracket_it_has():
     class Endless:
         splits = 0
         splits_between_signals = 100
-        peak = nc.Peak(0.5, 1.0, 2.0, certified=True)
+        peak = definitions.Peak(0.5, 1.0, 2.0, certified=True)
 
         def tighten(self, L0, gap, splits):
             self.splits += splits
@@ -110,7 +110,7 @@ def test_a_search_without_end_returns_the_bracket_it_has():
 def test_a_certified_string_stays_below_L0_everywhere(activation, loss):
     L0 = {"mse": 2e-3, "mae": 0.03, "huber": 1e-3, "log-cosh": 1e-3}[loss]
     problem = nc.quad.problem(0, model=MLP((1, 4, 4, 1), activation), loss=loss, samples=200)
-    string = nc.run_pair(problem, L0, seed=0).string
+    string = nc.run_pair(problem, L0=L0, seed=0).string
     assert string.certified
     lower, upper = string.max_error_bounds
     assert lower <= upper == string.max_error

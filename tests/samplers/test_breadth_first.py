@@ -7,11 +7,12 @@ import pytest
 from test_dss import LEFT, RIGHT, WELLS, double_well, ring
 
 import nconvex as nc
-from nconvex import ConnectionStatus, Move
+from nconvex import ConnectionStatus
+from nconvex.definitions import Move
 
 
 def test_it_goes_round_a_ring_and_lowers_all_beads_together():
-    string = nc.connect_breadth_first(ring(), LEFT, RIGHT, L0=0.15)
+    string = nc.connect(ring(), LEFT, RIGHT, L0=0.15, sampler="breadth-first")
     assert string.connected
     assert (string.sampler, string.L0) == ("breadth-first", 0.15)
     assert (string.losses[1:-1] <= 0.8 * 0.15).all()
@@ -28,22 +29,24 @@ def test_it_goes_round_a_ring_and_lowers_all_beads_together():
 
 
 def test_below_the_pass_it_stops_at_the_level_that_it_reached():
-    string = nc.connect_breadth_first(double_well, np.array([-1.1]), np.array([1.0]), L0=0.8)
+    string = nc.connect(
+        double_well, np.array([-1.1]), np.array([1.0]), L0=0.8, sampler="breadth-first"
+    )
     assert not string.connected
     assert string.status in (ConnectionStatus.DEPTH_EXHAUSTED, ConnectionStatus.BEAD_UNTRAINABLE)
     assert string.max_error >= 1.5 - 1e-9
     assert string.L0 == 0.8
-    above = nc.connect_breadth_first(double_well, *WELLS, L0=1.51, alpha=1.0)
+    above = nc.connect(double_well, *WELLS, L0=1.51, alpha=1.0, sampler="breadth-first")
     assert above.connected
 
 
 def test_networks_are_connected_with_proof():
     problem = nc.quad.problem(seed=0, samples=200)
     ends = [nc.train(problem, 1e-3, seed).theta for seed in (1, 2)]
-    string = nc.connect_breadth_first(problem, *ends, 1e-3)
+    string = nc.connect(problem, *ends, L0=1e-3, sampler="breadth-first")
     assert string.connected
     assert string.certified
-    again = nc.connect_breadth_first(problem, *ends, 1e-3)
+    again = nc.connect(problem, *ends, L0=1e-3, sampler="breadth-first")
     np.testing.assert_array_equal(string.beads, again.beads)
     judged = nc.string_through(problem, string.beads, 1e-3)
     assert judged.connected
@@ -52,7 +55,9 @@ def test_networks_are_connected_with_proof():
 
 def test_a_straight_line_below_the_threshold_is_the_answer():
     bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
-    string = nc.connect_breadth_first(bowl, np.array([1.0, 0]), np.array([0, 1.0]), L0=2.0)
+    string = nc.connect(
+        bowl, np.array([1.0, 0]), np.array([0, 1.0]), L0=2.0, sampler="breadth-first"
+    )
     assert (string.connected, string.n_beads, string.trace) == (True, 0, ())
 
 
@@ -65,7 +70,7 @@ def test_ctrl_c_keeps_the_string(after):
             raise KeyboardInterrupt
 
     with pytest.raises(nc.Interrupted) as caught:
-        nc.connect_breadth_first(ring(), LEFT, RIGHT, L0=0.15, progress=stop)
+        nc.connect(ring(), LEFT, RIGHT, L0=0.15, progress=stop, sampler="breadth-first")
     string = caught.value.string
     assert string.status is ConnectionStatus.INTERRUPTED
     assert len(string.trace) == after

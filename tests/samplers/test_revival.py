@@ -7,8 +7,8 @@ import pytest
 from test_dss import WELLS, double_well, ring
 
 import nconvex as nc
-from nconvex import ConnectionStatus, Move
-from nconvex.definitions import NconvexError, child
+from nconvex import ConnectionStatus
+from nconvex.definitions import Move, NconvexError, child
 from nconvex.samplers import revival
 
 L0 = 1e-4
@@ -22,8 +22,8 @@ def pair(k):
 
 def test_it_connects_what_plain_leaves_unconnected():
     for k in (9, 11):
-        assert not nc.connect(*pair(k), L0, seed=child(k, 3)).connected
-        string = nc.connect_reviving(*pair(k), L0, seed=child(k, 3))
+        assert not nc.connect(*pair(k), L0=L0, seed=child(k, 3)).connected
+        string = nc.connect(*pair(k), L0=L0, seed=child(k, 3), sampler="revive")
         assert string.connected
         assert string.certified
         assert string.sampler == "revive"
@@ -32,7 +32,7 @@ def test_it_connects_what_plain_leaves_unconnected():
 
 def test_a_path_through_revived_ends_is_one_path_and_judged_as_such():
     problem, *ends = pair(13)
-    string = nc.connect_reviving(problem, *ends, L0, seed=child(13, 3))
+    string = nc.connect(problem, *ends, L0=L0, seed=child(13, 3), sampler="revive")
     assert string.connected
     assert max(insertion.attempt for insertion in string.trace) > 1
     np.testing.assert_array_equal(string.beads[[0, -1]], ends)
@@ -62,7 +62,7 @@ def test_every_gradient_evaluation_is_counted():
 
     problem, *ends = pair(2)
     steps = []
-    string = nc.connect_reviving(Counting(problem, steps), *ends, L0, seed=child(2, 3))
+    string = nc.connect(Counting(problem, steps), *ends, L0=L0, seed=child(2, 3), sampler="revive")
     assert string.gradient_evaluations == sum(steps) > 0
     assert [insertion.steps for insertion in string.trace] == steps
 
@@ -71,7 +71,9 @@ def test_the_same_seed_gives_the_same_string_on_any_thread():
     problem, *ends = pair(2)
     with ThreadPoolExecutor(2) as pool:
         strings = list(
-            pool.map(lambda _: nc.connect_reviving(problem, *ends, L0, seed=7), range(4))
+            pool.map(
+                lambda _: nc.connect(problem, *ends, L0=L0, seed=7, sampler="revive"), range(4)
+            )
         )
     for string in strings[1:]:
         np.testing.assert_array_equal(string.beads, strings[0].beads)
@@ -79,17 +81,19 @@ def test_the_same_seed_gives_the_same_string_on_any_thread():
 
 
 def test_where_nothing_can_be_revived_it_is_the_drafts_search():
-    string = nc.connect_reviving(ring(), np.array([-1.0, 0.01]), np.array([1.0, 0.02]), L0=0.2)
+    string = nc.connect(
+        ring(), np.array([-1.0, 0.01]), np.array([1.0, 0.02]), L0=0.2, sampler="revive"
+    )
     assert string.connected
     assert {insertion.move for insertion in string.trace} == {Move.INSERT}
-    below = nc.connect_reviving(double_well, *WELLS, L0=1.49)
+    below = nc.connect(double_well, *WELLS, L0=1.49, sampler="revive")
     assert below.status is ConnectionStatus.BEAD_UNTRAINABLE
     assert below.max_error == 1.5
 
 
 def test_segments_left_after_a_failure_are_said_to_be_untried():
     problem, *ends = pair(11)
-    string = nc.connect_reviving(problem, *ends, L0=L0, depth=2, rounds=0)
+    string = nc.connect(problem, *ends, L0=L0, depth=2, sampler=nc.Revive(rounds=0))
     assert not string.connected
     assert string.status in (
         ConnectionStatus.BEAD_UNTRAINABLE,
@@ -110,7 +114,7 @@ def test_ctrl_c_keeps_what_was_found(after, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(nc.Interrupted) as caught:
-        nc.connect_reviving(problem, *ends, L0, seed=child(2, 3), progress=stop)
+        nc.connect(problem, *ends, L0=L0, seed=child(2, 3), progress=stop, sampler="revive")
     string = caught.value.string
     assert string.status is ConnectionStatus.INTERRUPTED
     assert string.trace == tuple(seen)
@@ -121,7 +125,7 @@ def test_ctrl_c_keeps_what_was_found(after, tmp_path):
 def test_the_shortest_route_is_taken():
     flat = nc.FunctionLandscape(lambda x: 1.0, lambda x: 0 * x)
     ends = np.array([0.0, 0.0]), np.array([2.0, 0.0])
-    attempt = revival._Attempt(flat, 2.0, 0.9, 3, (0,), None, "peak")
+    attempt = revival._Attempt(flat, 2.0, nc.Revive(depth=3), (0,), None)
     graph = revival._Graph(attempt, *ends)
     graph._nodes += [np.array([1.0, 5.0]), np.array([1.0, 1.0])]
     graph._component += [2, 3]
@@ -134,19 +138,19 @@ def test_the_shortest_route_is_taken():
 def test_bad_input_is_refused():
     problem, *ends = pair(2)
     with pytest.raises(NconvexError, match="rounds"):
-        nc.connect_reviving(problem, *ends, L0, rounds=-1)
+        nc.connect(problem, *ends, L0=L0, sampler=nc.Revive(rounds=-1))
     with pytest.raises(nc.EndpointAboveL0):
-        nc.connect_reviving(problem, *ends, 1e-9)
+        nc.connect(problem, *ends, L0=1e-9, sampler="revive")
 
 
 def test_the_switch_is_one_word(capsys):
     from nconvex import quad
 
     problem = nc.quad.problem(seed=9)
-    assert nc.run_pair(problem, L0, seed=9, sampler="revive").string.connected
-    assert not nc.run_pair(problem, L0, seed=9).string.connected
+    assert nc.run_pair(problem, L0=L0, seed=9, sampler="revive").string.connected
+    assert not nc.run_pair(problem, L0=L0, seed=9).string.connected
     with pytest.raises(NconvexError, match="sampler 'best' is unknown; choose from plain, revive"):
-        nc.run_pair(problem, L0, sampler="best")
+        nc.run_pair(problem, L0=L0, sampler="best")
     arguments = ["--L0", "1e-4", "--seed", "9", "--no-figure", "--quiet"]
     assert quad.main([*arguments, "--sampler", "revive"]) == 0
     assert "connected: the loss" in capsys.readouterr().out

@@ -30,7 +30,7 @@ def test_the_pull_is_the_gradient_of_the_springs_and_of_the_hyperplane():
 
 
 def test_it_goes_round_a_ring():
-    string = nc.connect_with_springs(ring(), LEFT, RIGHT, L0=0.2)
+    string = nc.connect(ring(), LEFT, RIGHT, L0=0.2, sampler="springs")
     assert string.connected
     assert string.sampler == "springs"
     assert string.gradient_evaluations > 0
@@ -38,8 +38,13 @@ def test_it_goes_round_a_ring():
 
 def test_the_hyperplane_keeps_the_first_bead_as_far_from_one_end_as_from_the_other():
     def unevenness(kappa):
-        string = nc.connect_with_springs(
-            ring(), LEFT, RIGHT, L0=0.2, zeta=0.0, kappa=kappa, depth=1, insert="peak"
+        string = nc.connect(
+            ring(),
+            LEFT,
+            RIGHT,
+            L0=0.2,
+            depth=1,
+            sampler=nc.Springs(zeta=0.0, kappa=kappa, insert="peak"),
         )
         first, second = string.segment_lengths
         return abs(first - second)
@@ -48,14 +53,14 @@ def test_the_hyperplane_keeps_the_first_bead_as_far_from_one_end_as_from_the_oth
 
 
 def test_springs_too_strong_leave_beads_above():
-    string = nc.connect_with_springs(ring(), LEFT, RIGHT, L0=0.2, zeta=50.0)
+    string = nc.connect(ring(), LEFT, RIGHT, L0=0.2, sampler=nc.Springs(zeta=50.0))
     assert string.status is nc.ConnectionStatus.BEAD_UNTRAINABLE
 
 
 def test_networks_and_classifiers_have_gradients():
     problem = nc.quad.problem(seed=0, samples=100)
     ends = [nc.train(problem, 1e-2, seed).theta for seed in (1, 2)]
-    string = nc.connect_with_springs(problem, *ends, 1e-2)
+    string = nc.connect(problem, *ends, L0=1e-2, sampler="springs")
     assert string.connected
     assert string.certified
     digits = nc.mnist.problem("subset", nc.MLP((784, 4, 10)))
@@ -69,7 +74,10 @@ def test_bad_input_is_refused():
     class Blind:
         """A landscape without gradients."""
 
+        loss = staticmethod(lambda theta: 0.1)
+        descend = gamma = staticmethod(print)
+
     with pytest.raises(NconvexError, match=r"gradient\(theta, rng\)"):
-        nc.connect_with_springs(Blind(), LEFT, RIGHT, 0.2)
+        nc.connect(Blind(), LEFT, RIGHT, L0=0.2, sampler="springs")
     with pytest.raises(NconvexError, match="zeta must be at least 0"):
-        nc.connect_with_springs(ring(), LEFT, RIGHT, 0.2, zeta=-1.0)
+        nc.connect(ring(), LEFT, RIGHT, L0=0.2, sampler=nc.Springs(zeta=-1.0))

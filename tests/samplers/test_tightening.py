@@ -35,7 +35,7 @@ def test_beads_that_are_not_needed_are_dropped():
 def test_a_certified_string_stays_certified():
     problem = nc.quad.problem(seed=0, samples=200)
     ends = [nc.train(problem, 1e-4, child(0, end)).theta for end in (1, 2)]
-    string = nc.connect_reviving(problem, *ends, 1e-4)
+    string = nc.connect(problem, *ends, L0=1e-4, sampler="revive")
     after = nc.tighten(problem, string).after
     assert after.connected
     assert after.certified

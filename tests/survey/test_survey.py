@@ -98,7 +98,7 @@ def test_a_pair_is_that_of_run_pair(one_thread):
     for record in one_thread.of(1):
         seed = (3, int(record["pair"]))
         problem = nc.quad.problem(seed, samples=50, rmsprop=SMALL)
-        pair = nc.run_pair(problem, 1e-3, seed=seed)
+        pair = nc.run_pair(problem, L0=1e-3, seed=seed)
         assert record["max_error"] == pair.string.max_error
         assert record["beads"] == pair.string.n_beads
         assert record["outcome"] == pair.string.status.name.lower()
@@ -201,11 +201,11 @@ def test_midpoint_insertion_starts_half_way():
     problem.descend = lambda theta, *rest: starts.append(theta) or descend(theta, *rest)
     ends = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
     for insert in ("peak", "midpoint"):
-        nc.connect(problem, *ends, 1.01, insert=insert)
+        nc.connect(problem, *ends, L0=1.01, sampler=nc.Plain(insert=insert))
     assert abs(starts[0][0]) > 0.1
     assert starts[1][0] == 0.0
     with pytest.raises(NconvexError, match="insert 'end' is unknown"):
-        nc.connect(problem, *ends, 1.01, insert="end")
+        nc.connect(problem, *ends, L0=1.01, sampler=nc.Plain(insert="end"))
 
 
 # -- Statistics ------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def valleys():
 def test_components_and_merges_of_a_known_surface():
     thetas = [np.array([4.0, 0.0]), np.array([0.0, 0.0]), np.array([2.0, 0.0])]
     levels = (0.1, 0.6, 2.0)
-    found = nc.connectivity(valleys(), thetas, levels)
+    found = nc.connectivity(valleys(), thetas, L0=levels)
     assert [found.components(level) for level in levels] == [3, 2, 1]
     assert found.components(0.001) == 0
     first, second = found.merges()
@@ -360,11 +360,11 @@ def test_components_and_merges_of_a_known_surface():
 def test_a_pair_in_one_component_is_not_searched():
     thetas = [np.array([float(x), 0.0]) for x in (0.0, 0.1, 0.2, 0.3)]
     flat = nc.FunctionLandscape(lambda x: 1.0 + 0 * x[0], lambda x: 0 * x)
-    found = nc.connectivity(flat, thetas, (2.0,))
+    found = nc.connectivity(flat, thetas, L0=(2.0,))
     assert found.searches == 3  # of six pairs
     assert found.components(2.0) == 1
     with pytest.raises(NconvexError, match="thetas must be two models at least"):
-        nc.connectivity(flat, thetas[:1], (2.0,))
+        nc.connectivity(flat, thetas[:1], L0=(2.0,))
 
 
 def test_single_linkage_against_a_plain_implementation():
