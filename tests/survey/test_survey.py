@@ -16,7 +16,6 @@ import nconvex as nc
 from nconvex import NconvexError, RMSProp
 from nconvex.commands.outputs import Progress
 from nconvex.definitions import TrainingStatus
-from nconvex.samplers.merging import Connectivity
 from nconvex.survey import Setting, Survey, command, grid, intervals, job
 from nconvex.survey.command import main
 from nconvex.survey.presets import PRESETS
@@ -188,26 +187,6 @@ def test_more_is_accepted_where_asked_for():
     assert (result.of(0)["loss_1"] == result.of(1)["loss_1"]).all()  # the same pairs
 
 
-def test_midpoint_insertion_starts_half_way():
-    problem = nc.FunctionLandscape(
-        lambda x: 1 + (x[0] ** 2 - 1) ** 2 * (1.2 + x[0]) + x[1] ** 2,
-        lambda x: np.array([
-            4 * x[0] * (x[0] ** 2 - 1) * (1.2 + x[0]) + (x[0] ** 2 - 1) ** 2, 2 * x[1],
-        ]),
-        RMSProp(budget=1),
-    )  # fmt: skip
-    starts = []
-    descend = problem.descend
-    problem.descend = lambda theta, *rest: starts.append(theta) or descend(theta, *rest)
-    ends = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
-    for insert in ("peak", "midpoint"):
-        nc.connect(problem, *ends, L0=1.01, sampler=nc.Plain(insert=insert))
-    assert abs(starts[0][0]) > 0.1
-    assert starts[1][0] == 0.0
-    with pytest.raises(NconvexError, match="insert 'end' is unknown"):
-        nc.connect(problem, *ends, L0=1.01, sampler=nc.Plain(insert="end"))
-
-
 # -- Statistics ------------------------------------------------------------------------------------
 
 
@@ -326,53 +305,3 @@ def test_the_figure_of_alpha_has_the_prediction():
     drawn = np.concatenate([np.asarray(line.get_xdata()) for line in axes[4].lines[:-1]])
     assert sorted(drawn) == pytest.approx(sorted(enough))
     assert (records["beads"] <= enough).all()
-
-
-# -- Components ------------------------------------------------------------------------------------
-
-
-def valleys():
-    """Three minima in a row on the first axis, with passes of height 0.5 and 1.5."""
-
-    def f(x):
-        return 0.01 + (np.sin(np.pi * x[0] / 2) ** 2) * (0.5 if x[0] < 2 else 1.5) + x[1] ** 2
-
-    def gradient(x):
-        height = 0.5 if x[0] < 2 else 1.5
-        return np.array([height * np.pi / 2 * np.sin(np.pi * x[0]), 2 * x[1]])
-
-    return nc.FunctionLandscape(f, gradient, RMSProp(budget=200))
-
-
-def test_components_and_merges_of_a_known_surface():
-    thetas = [np.array([4.0, 0.0]), np.array([0.0, 0.0]), np.array([2.0, 0.0])]
-    levels = (0.1, 0.6, 2.0)
-    found = nc.connectivity(valleys(), thetas, L0=levels)
-    assert [found.components(level) for level in levels] == [3, 2, 1]
-    assert found.components(0.001) == 0
-    first, second = found.merges()
-    assert first.height == pytest.approx(0.51, rel=1e-3)
-    assert {first.left, first.right} == {(1,), (2,)}
-    assert second.height == pytest.approx(1.51, rel=1e-3)
-    assert nc.plots.disconnectivity(found, levels).axes[0].get_yscale() == "log"
-
-
-def test_a_pair_in_one_component_is_not_searched():
-    thetas = [np.array([float(x), 0.0]) for x in (0.0, 0.1, 0.2, 0.3)]
-    flat = nc.FunctionLandscape(lambda x: 1.0 + 0 * x[0], lambda x: 0 * x)
-    found = nc.connectivity(flat, thetas, L0=(2.0,))
-    assert found.searches == 3  # of six pairs
-    assert found.components(2.0) == 1
-    with pytest.raises(NconvexError, match="thetas must be two models at least"):
-        nc.connectivity(flat, thetas[:1], L0=(2.0,))
-
-
-def test_single_linkage_against_a_plain_implementation():
-    rng = np.random.default_rng(0)
-    heights = rng.random((9, 9))
-    heights = np.maximum(heights, heights.T)
-    np.fill_diagonal(heights, 0.0)
-    connectivity = Connectivity(np.zeros(9), heights, 0)
-    for level in rng.random(20):
-        reach = np.linalg.matrix_power((heights <= level).astype(int), 9) > 0
-        assert connectivity.components(level) == len(np.unique(reach, axis=0))
