@@ -84,6 +84,8 @@ class String(Result):
         sampler: What made it: a name in `SAMPLERS`, or "given".
         claimed: Whether all of this is only what a file says; see `load_string`.
         description: What was saved beside the string, e.g. `problem.describe()`.
+
+    Example: see `connect`.
     """
 
     beads: np.ndarray
@@ -287,6 +289,8 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
     Raises:
         NconvexError: The file is unreadable, truncated, of another format, or contradicts itself,
             or its models do not fit the problem.
+
+    Example: README, "From Python".
     """
     arrays = read_arrays(path)
     version = arrays.get("format", np.array("none"))
@@ -392,6 +396,12 @@ def string_through(
         trace: What is to be recorded of how they were found.
         sampler: What found them.
         seed: The seed it used.
+
+    Example:
+        >>> import nconvex as nc
+        >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
+        >>> nc.string_through(bowl, [[1.0, 0.0], [0.0, 0.5], [0.0, 1.0]], L0=2.5).n_beads
+        1
     """
     require_positive("L0", L0)
     require_landscape(landscape)
