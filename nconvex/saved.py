@@ -92,7 +92,7 @@ def values_of(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
 
 
 def _check_kinds(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise KeyError or ValueError unless arrays are of the kinds of `FIELDS`, and of one length."""
+    """Raise KeyError or ValueError unless arrays are of the kinds of `FIELDS` and of one length."""
     for name, kind in FIELDS.items():
         array = arrays[name]
         if f"{array.dtype.kind}{array.ndim}" != kind or (
