@@ -38,6 +38,20 @@ NAMES = (
     *("relu", "tanh", "sigmoid", "mse", "mae", "loss", "error", "quadratic", "cubic", "mnist"),
     *("plain", "revive", "springs", "breadth-first", "subset", "nowhere", "", "\n", "é", "\udcff"),
 )
+LAYERS = (
+    "4-4",
+    "16",
+    "4--4",
+    "-4",
+    "4-",
+    "-",
+    "4,4",
+    "",
+    "x-4",
+    "0-4",
+    "9" * 19 + "-4",
+    "4-" * 999,
+)
 FILES = (
     *("", ".", "new", "new/deeper", "mine", "mine/below", "n" * 250, "n" * 256, "two\nlines", "-"),
     *("é–\x1b[2J", "\udcff", "/dev/null", "/dev/full", "/proc/x", "folder", "store.sqlite"),
@@ -49,11 +63,12 @@ SWITCHES = {
 }
 SEARCH = ("--L0", "--alpha", "--depth", "--seed", "--budget")
 VALUES = {
-    "quad": {NUMBERS: (*SEARCH, "--samples", "--hidden"), FILES: ("--out",),
+    "quad": {NUMBERS: (*SEARCH, "--samples"), FILES: ("--out",), LAYERS: ("--hidden",),
              NAMES: ("--sampler", "--task", "--activation", "--loss")},
-    "mnist": {NUMBERS: (*SEARCH, "--lr", "--batch", "--hidden"), FILES: ("--out", "--data"),
-              NAMES: ("--sampler", "--metric", "--data")},
-    "run": {NUMBERS: (*SEARCH, "--pairs", "--workers", "--hidden"), FILES: ("--out", "--store"),
+    "mnist": {NUMBERS: (*SEARCH, "--lr", "--batch"), FILES: ("--out", "--data"),
+              LAYERS: ("--hidden",), NAMES: ("--sampler", "--metric", "--data")},
+    "run": {NUMBERS: (*SEARCH, "--pairs", "--workers"), FILES: ("--out", "--store"),
+            LAYERS: ("--hidden",),
             NAMES: ("--sampler", "--task", "--activation", "--loss", "--preset")},
 }  # fmt: skip
 COMMANDS = ("quad", "mnist", "package", "survey")
@@ -66,7 +81,10 @@ def line(rng: random.Random, commands: Sequence[str]) -> list[str]:
     """Draw a command line: the command, then options that are likely and values that are not."""
     command = rng.choice(commands)
     if command == "package":
-        return ["package", *rng.sample([*NAMES, "quad", "--L0", "-h"], rng.randrange(3))]
+        return [
+            "package",
+            *rng.sample([*NAMES, "quad", "--L0", "-h", "--version"], rng.randrange(3)),
+        ]
     words = [command]
     kind = command
     if command == "survey":
@@ -107,8 +125,8 @@ def lines(folder: Path, count: int, seed: int, commands: Sequence[str] = COMMAND
 
 def call(words: Sequence[str], encoding: str, work: float = WORK) -> tuple[object, str, str]:
     """Run one command line, with a Ctrl-C after a while; return exit status, stdout, stderr."""
-    name, *argv = words
-    module = import_module("nconvex.__main__" if name == "package" else f"nconvex.{name}")
+    argv = words[1:] if words[0] == "package" else words
+    main = import_module("nconvex.__main__").main
     streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
 
     def alarm(signum: int, frame: object) -> None:
@@ -127,7 +145,7 @@ def call(words: Sequence[str], encoding: str, work: float = WORK) -> tuple[objec
         with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
             signal.setitimer(signal.ITIMER_REAL, work)
             try:
-                status = module.main(argv)
+                status = main(argv)
             except SystemExit as stop:
                 status = stop.code
             except BaseException as error:  # any of them is a fault
@@ -172,7 +190,7 @@ def streams(folder: Path, count: int, seed: int) -> Iterator[str]:
     for number in range(count):
         shell = SHELL[number % len(SHELL)]
         out = folder / f"stream–{number}"
-        command = f"{sys.executable} -m nconvex.quad --seed {rng.randrange(100)} --out '{out}'"
+        command = f"{sys.executable} -m nconvex quad --seed {rng.randrange(100)} --out '{out}'"
         command += rng.choice([" --json", " --tighten", ""])
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {shell.format(command)}"],

@@ -1,4 +1,6 @@
-"""`python -m nconvex`: what there is; `python -m nconvex quad ...` runs it."""
+"""`nconvex`, or `python -m nconvex`: tells what there is, and runs it: `nconvex quad ...`."""
+
+from __future__ import annotations
 
 import importlib
 import sys
@@ -7,38 +9,36 @@ from collections.abc import Sequence
 from nconvex.commands.outputs import FINISHED, guarded, say
 from nconvex.definitions import CITATION, VERSION, NconvexError
 
-COMMANDS = {
-    "quad": ("quad", "train two networks on a polynomial, connect them, draw the path"),
-    "mnist": ("mnist", "the same with handwritten digits"),
-    "survey": (
-        "survey.command",
-        "statistics over many pairs, kept in a file, resumed after anything",
-    ),
-}
-LINES = "\n".join(f"  python -m nconvex.{name:<14}{about}" for name, (_, about) in COMMANDS.items())
+#: The module whose `main` runs each command.
+COMMANDS = {"quad": "quad", "mnist": "mnist", "survey": "survey.command", "verify": "verify"}
+
 TEXT = f"""nconvex {VERSION}: how nonconvex is the loss surface of a learning problem?
 
-{LINES}
-  python -m nconvex.quad --help   every option, in the paper's terms
+  PROG quad     train two networks on a polynomial, connect them, draw the path
+  PROG mnist    the same with handwritten digits
+  PROG survey   statistics over many pairs, kept in a file, resumed after anything
+  PROG verify   prove again, in plain NumPy, that a saved path stays below L0
+  PROG quad --help   every option, in the paper's terms
 
 From Python: import nconvex as nc; help(nc)
 To cite: {CITATION}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "nconvex") -> int:
     """Run the command that the first argument names, or tell which there are."""
-    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in COMMANDS:
-        return int(importlib.import_module(f"nconvex.{COMMANDS[name][0]}").main(rest))
+        module = importlib.import_module(f"nconvex.{COMMANDS[name]}")
+        return int(module.main(rest, f"{prog} {name}"))
 
     def tell() -> int:
-        if name not in ("", "-h", "--help", "--version"):
+        if name not in ("-h", "--help", "--version"):
             raise NconvexError(f"{name!r} is no command; choose from {', '.join(COMMANDS)}")
-        say(TEXT)
+        say(f"nconvex {VERSION}" if name == "--version" else TEXT.replace("PROG", prog))
         return FINISHED
 
-    return guarded("python -m nconvex", tell)
+    return guarded(prog, tell)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(prog="python -m nconvex"))

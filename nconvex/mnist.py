@@ -1,120 +1,21 @@
 """MNIST, the draft's section III.B: two networks that read handwritten digits, connected.
 
-    python -m nconvex.mnist
+    nconvex mnist
 
 By default a 784-256-10 ReLU network, softmax cross-entropy, minibatch RMSProp, on the subset of
 5,000 training and 1,000 test images that ships with the package.
 """
 
-from __future__ import annotations
-
-import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from nconvex.commands import cli
-from nconvex.data import digits
-from nconvex.definitions import NconvexError, require_integer, require_positive
-from nconvex.kernels.parts import NONLINEAR
-from nconvex.network.classification import METRICS
-from nconvex.network.mlp import MLP
-from nconvex.string import String
-from nconvex.tasks.mnist import BATCH, BUDGET, HIDDEN, L0, LEARNING_RATE, problem, settings
+from nconvex.tasks.mnist import problem as problem
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m nconvex.mnist") -> int:
     """Run the command line; returns the exit status."""
-    return cli.main("mnist", _parser(), _prepare, argv)
+    from nconvex.commands import mnist  # `problem` does without the command
 
-
-def _parser() -> cli.Parser:
-    parser = cli.parser(
-        "mnist",
-        "How nonconvex is reading handwritten digits? Trains two networks to the threshold L0 on\n"
-        "the test set, then looks for a path of weights between them that never exceeds it, by\n"
-        "Dynamic String Sampling (Freeman and Bruna 2016): where the straight line is too high, a\n"
-        "new network (a bead) is trained at its highest point t*, and both halves are tried again.",
-        "python -m nconvex.mnist --data full --metric error --L0 0.04 --hidden 256 256 --out run3",
-        None,
-        f"{L0['loss']:g} for --metric loss, {L0['error']:g} for --metric error; e.g. --L0 0.3",
-        BUDGET,
-    )
-    network = cli.network_arguments(
-        parser, HIDDEN, "default 256; e.g. the later paper's --hidden 256 256"
-    )
-    network.add_argument(
-        "--data",
-        default="subset",
-        metavar="WHICH",
-        help="'subset': 5,000 training and 1,000 test images, which ship with the package; "
-        f"'full': all 70,000, from the folder in {digits.VARIABLE}, the cache, or downloaded once "
-        "(55 MB) and checked; or a folder with the four IDX files, gzipped or not, e.g. those of "
-        "Fashion-MNIST (default subset; e.g. --data full)",
-    )
-    network.add_argument(
-        "--metric",
-        choices=METRICS,
-        default="loss",
-        help="what L0 limits: loss, the test set's mean cross-entropy, or error, its share of "
-        "wrong labels (default loss; e.g. --metric error --L0 0.05)",
-    )
-    network.add_argument(
-        "--activation",
-        choices=NONLINEAR,
-        default="relu",
-        help="of the hidden units (default relu; e.g. --activation tanh)",
-    )
-    network.add_argument(
-        "--batch",
-        type=int,
-        default=BATCH,
-        metavar="N",
-        help=f"images a step of RMSProp (default {BATCH}; e.g. --batch 50)",
-    )
-    network.add_argument(
-        "--lr",
-        type=float,
-        default=LEARNING_RATE,
-        metavar="RATE",
-        help="RMSProp's first learning rate; it falls to a tenth over the budget "
-        f"(default {LEARNING_RATE:g}; e.g. --lr 3e-4)",
-    )
-    return parser
-
-
-def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> cli.Experiment:
-    require_positive("lr", args.lr)
-    require_integer("batch", args.batch, 1)
-    if args.data not in ("subset", "full") and not os.path.isdir(args.data):
-        raise NconvexError(
-            f"--data {args.data} is neither 'subset' nor 'full' nor a folder that can be reached"
-        )
-    model = MLP((digits.SIDE**2, *args.hidden, digits.CLASSES), args.activation)
-    data = digits.load(args.data, progress)
-    rmsprop = settings(len(data.X_test), args.lr, args.budget)
-    landscape = problem(data, model, args.metric, args.batch, rmsprop)
-
-    def draw(plots: Any, string: String, part: Any) -> None:
-        plots.digits(landscape, string, part)
-
-    shape = "-".join(map(str, model.sizes))
-    return cli.Experiment(
-        landscape,
-        f"MNIST: {shape} {model.activation}, {landscape.loss_name}, seed {args.seed}",
-        {
-            "experiment": "mnist",
-            "data": data.name,
-            "metric": args.metric,
-            "loss": landscape.loss_name,
-            "batch": landscape.batch,
-        },
-        draw,
-        L0[args.metric],
-        args.metric,
-        data.name,
-    )
+    return mnist.main(argv, prog)
 
 
 if __name__ == "__main__":

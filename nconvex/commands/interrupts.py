@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP end a command in good order, whenever and however often they come.
 
-While the package is imported for `python -m nconvex...`, they end the process: nothing is lost
-yet. In a command, the first is raised as KeyboardInterrupt, and later ones are only noted: what
-was found is saved undisturbed. After `PATIENCE` seconds, another one ends the process.
+While the package is imported for `nconvex` or `python -m nconvex...`, they end the process: nothing
+is lost yet. In a command, the first is raised as KeyboardInterrupt, and later ones are only noted:
+what was found is saved undisturbed. After `GRACE` seconds, another one ends the process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIGNALS = tuple(
 )
 
 #: Seconds from the first signal after which another one ends the process.
-PATIENCE = 10.0
+GRACE = 10.0
 
 #: When each signal of this command came, and which; `_armed`: whether the next one is raised.
 _received: list[tuple[float, int]] = []
@@ -90,7 +90,7 @@ def leave(signum: int, frame: FrameType | None) -> None:
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    if _received and now - _received[0][0] > PATIENCE and not _armed:
+    if _received and now - _received[0][0] > GRACE and not _armed:
         leave(signum, frame)
     _received.append((now, signum))
     if _armed:
@@ -99,10 +99,11 @@ def _handle(signum: int, frame: FrameType | None) -> None:
 
 
 def _run_as_command() -> bool:
-    """Whether `python -m nconvex...` is looking for its module, which imports the package first."""
-    return sys.argv[:1] == ["-m"] and any(
-        part.removeprefix("-m").split(".")[0] == "nconvex" for part in sys.orig_argv
-    )
+    """Whether this process is `nconvex`, or `python -m nconvex...`, which imports the package."""
+    name = "".join(sys.argv[:1])
+    if name != "-m":
+        return os.path.basename(name).removesuffix(".exe") == "nconvex"
+    return any(part.removeprefix("-m").split(".")[0] == "nconvex" for part in sys.orig_argv)
 
 
 if _run_as_command():

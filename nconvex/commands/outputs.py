@@ -33,13 +33,13 @@ FINISHED, OUTPUT_FAILED, BAD_INPUT, CLOSED_PIPE = 0, 1, 2, 141
 def one_line(text: object) -> str:
     """Return text with line ends and all else that cannot be printed written as escapes."""
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in str(text)
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(text)
     )
 
 
 def say(text: str) -> None:
-    """Print to stdout at once; letters that its encoding lacks become question marks.
+    """Print to stdout at once; characters that its encoding lacks become question marks.
 
     Raises:
         BrokenPipeError: Its reader went away.
@@ -55,7 +55,7 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print one line on stderr, in place of a line of progress; without stderr do nothing."""
+    """Print one line on stderr, in place of the live line; without stderr do nothing."""
     _to_stderr(one_line(text) + "\n")
 
 
@@ -82,7 +82,7 @@ def _to_stderr(text: str) -> None:
 class Progress:
     """One live line on a terminal, plain lines elsewhere, nothing when quiet; on stderr."""
 
-    #: Whether a live line is on the terminal, which the next line takes the place of.
+    #: Whether a live line is on the terminal; the next line takes its place.
     shown = False
 
     def __init__(self, quiet: bool):
@@ -173,9 +173,9 @@ def deliver(
     figure: Callable[[], None] | None = None,
     written: Callable[[], str] | None = None,
 ) -> int:
-    """Print a result, save it, draw it: in the order of what may fail, and each whatever fails.
+    """Print a result, save it and draw it, in this order; a step that fails stops no other.
 
-    Ctrl-C while it is printed or saved leaves out the figure; while it is drawn, breaks it off.
+    Ctrl-C during the printing or saving leaves out the figure; during the drawing, it ends that.
 
     Args:
         prog: The command, for messages.

@@ -1,8 +1,8 @@
 """MNIST: 28 x 28 images of handwritten digits, by Y. LeCun, C. Cortes and C. J. C. Burges.
 
 A subset ships with the package, so that everything runs at once and offline. All of MNIST is
-looked for in the folder that the environment variable NCONVEX_MNIST names, then in
-`cache_folder()`, and what is in neither is downloaded into the latter.
+read from the folder that the environment variable NCONVEX_MNIST names, then from `cache_folder()`;
+what is in neither is downloaded into the latter.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException
 from pathlib import Path
-from typing import IO
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -72,7 +72,7 @@ MIRRORS = (
 DOWNLOAD_CAP = 48_000_000
 
 #: Seconds without an answer, and seconds for one file, after which a mirror is given up.
-TIMEOUT, PATIENCE = 20.0, 600.0
+TIMEOUT, DEADLINE = 20.0, 600.0
 
 #: Names a folder with the four files, each gzipped or not.
 VARIABLE = "NCONVEX_MNIST"
@@ -121,10 +121,14 @@ def load(source: str = "subset", progress: Callable[[str], None] | None = None) 
         raise NconvexError(f"data must be 'subset', 'full' or a folder, not {shown(source)}")
     if source == "subset":
         arrays = read_arrays(SUBSET, room=SUBSET_ROOM)
-        return _digits(**arrays, what="MNIST subset", origin="shipped with nconvex")
-    if source == "full":
-        return _full(progress or (lambda line: None))
-    return _folder(source)
+        what, origin = "MNIST subset", "shipped with nconvex"
+    else:
+        full = source == "full"
+        raws, what, origin = _full(progress or (lambda line: None)) if full else _folder(source)
+        arrays = _arrays(raws)
+    count, count_test = len(arrays["X"]), len(arrays["X_test"])
+    name = f"{what}, {count:,} training and {count_test:,} test images, {origin}"
+    return Digits(**arrays, name=name)
 
 
 def cache_folder() -> Path:
@@ -148,22 +152,23 @@ def cache_folder() -> Path:
     return caches / "nconvex" / "mnist"
 
 
+def _names() -> str:
+    return ", ".join(file.name for file in FILES)
+
+
 # -- Folders --------------------------------------------------------------------------------------
 
 
-def _folder(source: str) -> Digits:
+def _folder(source: str | os.PathLike[str]) -> tuple[dict[str, bytearray], str, str]:
+    """Return the files of a folder by name, what they are, and where they are from."""
     try:
         os.listdir(os.fspath(source))
-    except (OSError, TypeError, ValueError) as error:
-        refused = isinstance(error, PermissionError)
+    except (OSError, TypeError, ValueError):
         raise NconvexError(
-            f"data {shown(source)} is a folder that may not be read; change its permissions"
-            if refused
-            else f"data {shown(source)} is neither 'subset' nor 'full' nor a folder that exists; "
+            f"data {shown(source)} is neither 'subset' nor 'full' nor a folder that can be read; "
             "give one of these"
         ) from None
-    folder = Path(source)
-    raws, names = [], []
+    folder, raws = Path(source), {}
     for file in FILES:
         path = _find(folder, file)
         if path is None:
@@ -171,11 +176,10 @@ def _folder(source: str) -> Digits:
                 f"the folder {source} holds neither {file.name} nor {file.name}.gz; "
                 f"it must hold {_names()}, each gzipped or not{_hint(folder, file)}"
             )
-        raws.append(idx.read(path, file.dimensions))
-        names.append(str(path))
-    original = all(_sha256(raw) == file.sha256 for raw, file in zip(raws, FILES, strict=True))
-    what = "MNIST" if original else "IDX files other than MNIST's"
-    return _checked(raws, names, what, f"from {source}")
+        raws[str(path)] = idx.read(path, file.dimensions)
+    originals = zip(raws.values(), FILES, strict=True)
+    original = all(_sha256(raw) == file.sha256 for raw, file in originals)
+    return raws, "MNIST" if original else "IDX files other than MNIST's", f"from {source}"
 
 
 def _find(folder: Path, file: File) -> Path | None:
@@ -205,14 +209,11 @@ def _sha256(raw: bytearray) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _names() -> str:
-    return ", ".join(file.name for file in FILES)
-
-
 # -- The originals --------------------------------------------------------------------------------
 
 
-def _full(progress: Callable[[str], None]) -> Digits:
+def _full(progress: Callable[[str], None]) -> tuple[dict[str, bytearray], str, str]:
+    """Return the originals by name, what they are, and where they are from."""
     folders = [cache_folder()]
     if given := os.environ.get(VARIABLE):
         if not os.path.isdir(given):
@@ -221,26 +222,24 @@ def _full(progress: Callable[[str], None]) -> Digits:
             )
         folders.insert(0, Path(given))
     mirrors = list(MIRRORS)
-    raws, names, origins = [], [], []
+    raws, origins = {}, []
     for file in FILES:
         path = next((path for folder in folders if (path := _find(folder, file))), None)
-        if path is not None:
-            raw = idx.read(path, file.dimensions)
+        if path is None:
+            raw, origin = _download(file, mirrors, progress)
+            _keep(file, raw, progress)
+            name = f"{origin}{file.name}.gz"
+        else:
+            raw, origin, name = idx.read(path, file.dimensions), str(path.parent), str(path)
             if (found := _sha256(raw)) != file.sha256:
                 raise NconvexError(
                     f"{path} is not MNIST's {file.name}: decompressed, its SHA-256 is {found}, not "
                     f"{file.sha256}; remove it to have the original downloaded, or use --data "
                     f"{path.parent} to take that folder's files as they are"
                 )
-            names.append(str(path))
-            origins.append(str(path.parent))
-        else:
-            raw, mirror = _download(file, mirrors, progress)
-            _keep(file, raw, progress)
-            names.append(f"{mirror}{file.name}.gz")
-            origins.append(mirror)
-        raws.append(raw)
-    return _checked(raws, names, "MNIST", f"from {' and '.join(dict.fromkeys(origins))}")
+        raws[name] = raw
+        origins.append(origin)
+    return raws, "MNIST", f"from {' and '.join(dict.fromkeys(origins))}"
 
 
 def _keep(file: File, raw: bytearray, progress: Callable[[str], None]) -> None:
@@ -266,8 +265,10 @@ def _download(
             if (found := _sha256(raw)) != file.sha256:
                 raise NconvexError(f"its file has the SHA-256 {found}, not {file.sha256}")
         except (OSError, HTTPException, ValueError) as error:
-            failures.append(f"{urlsplit(url).netloc}: {_reason(error)}")
+            failures.append(f"{urlsplit(url).netloc}: {str(error) or type(error).__name__}")
             progress(f"failed, {failures[-1]}")
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
         else:
             mirrors.remove(mirror)
             mirrors.insert(0, mirror)
@@ -280,7 +281,7 @@ def _download(
 
 
 def _fetch(url: str, progress: Callable[[str], None]) -> bytearray:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE
     data = bytearray()
     opener = urllib.request.build_opener(_SameScheme)
     with opener.open(url, timeout=TIMEOUT) as response:
@@ -295,7 +296,7 @@ def _fetch(url: str, progress: Callable[[str], None]) -> bytearray:
             if len(data) > DOWNLOAD_CAP:
                 raise NconvexError(f"sends more than {DOWNLOAD_CAP} bytes")
             if time.monotonic() > deadline:
-                raise NconvexError(f"sent only {len(data)} bytes in {PATIENCE:g} s")
+                raise NconvexError(f"sent only {len(data)} bytes in {DEADLINE:g} s")
     if announced is not None and len(data) < announced:
         raise NconvexError(f"announced {announced} bytes but sent {len(data)}")
     return data
@@ -305,71 +306,39 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
     """Follows redirects that keep the scheme: HTTPS never leads to plain HTTP."""
 
     def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: HTTPMessage,
-        newurl: str,
+        self, req: urllib.request.Request, fp: Any, *rest: Any
     ) -> urllib.request.Request | None:
-        if urlsplit(newurl).scheme != req.type:
-            raise urllib.error.HTTPError(
-                req.full_url, code, f"redirects from {req.type} to {newurl}", headers, fp
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()  # it holds the connection
-        return f"HTTP status {error.code}, {error.reason}"
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
-    return str(error) or type(error).__name__
+        code, _, headers, to = rest
+        if urlsplit(to).scheme != req.type:
+            text = f"redirects from {req.type} to {to}"
+            raise urllib.error.HTTPError(req.full_url, code, text, headers, fp)
+        return super().redirect_request(req, fp, *rest)
 
 
 # -- From raw bytes to arrays ---------------------------------------------------------------------
 
 
-def _checked(raws: Sequence[bytearray], names: Sequence[str], what: str, origin: str) -> Digits:
-    images, labels, images_test, labels_test = (idx.array(raw) for raw in raws)
-    _check(images, labels, *names[:2])
-    _check(images_test, labels_test, *names[2:])
-    return _digits(_rows(images), labels, _rows(images_test), labels_test, what, origin)
-
-
-def _check(images: np.ndarray, labels: np.ndarray, image_file: str, label_file: str) -> None:
-    if images.shape[1:] != (SIDE, SIDE):
-        height, width = images.shape[1:]
-        raise NconvexError(
-            f"{image_file} holds images of {height} x {width} pixels; give images of "
-            f"{SIDE} x {SIDE}"
-        )
-    if len(images) != len(labels):
-        raise NconvexError(
-            f"{image_file} holds {len(images)} images but {label_file} {len(labels)} labels; "
-            "take both from the same data set"
-        )
-    if labels.max() >= CLASSES:
-        first = int(np.argmax(labels >= CLASSES))
-        raise NconvexError(
-            f"{label_file}: label {first} is {labels[first]}; labels must lie in 0 to "
-            f"{CLASSES - 1}, so use a data set of {CLASSES} classes"
-        )
-
-
-def _rows(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), SIDE * SIDE)
-
-
-def _digits(
-    X: np.ndarray,
-    labels: np.ndarray,
-    X_test: np.ndarray,
-    labels_test: np.ndarray,
-    what: str,
-    origin: str,
-) -> Digits:
-    name = f"{what}, {len(X):,} training and {len(X_test):,} test images, {origin}"
-    return Digits(X, labels, X_test, labels_test, name)
+def _arrays(raws: dict[str, bytearray]) -> dict[str, np.ndarray]:
+    """Check and return the arrays of `Digits`; the files are named, in the order of `FILES`."""
+    names, arrays = list(raws), [idx.array(raw) for raw in raws.values()]
+    for k in (0, 2):
+        (images, labels), (image_file, label_file) = arrays[k : k + 2], names[k : k + 2]
+        if images.shape[1:] != (SIDE, SIDE):
+            height, width = images.shape[1:]
+            raise NconvexError(
+                f"{image_file} holds images of {height} x {width} pixels; give images of "
+                f"{SIDE} x {SIDE}"
+            )
+        if len(images) != len(labels):
+            raise NconvexError(
+                f"{image_file} holds {len(images)} images but {label_file} {len(labels)} labels; "
+                "take both from the same data set"
+            )
+        if labels.max() >= CLASSES:
+            first = int(np.argmax(labels >= CLASSES))
+            raise NconvexError(
+                f"{label_file}: label {first} is {labels[first]}; labels must lie in 0 to "
+                f"{CLASSES - 1}, so use a data set of {CLASSES} classes"
+            )
+        arrays[k] = images.reshape(len(images), SIDE * SIDE)
+    return dict(zip(("X", "labels", "X_test", "labels_test"), arrays, strict=True))

@@ -31,6 +31,7 @@ _GZIP = b"\x1f\x8b"
 _LITTLE_ENDIAN = (
     "has a header with the lowest byte first; write its numbers with the highest byte first"
 )
+_AGAIN = "; copy or download it again"
 _CHUNK = 2**20
 
 
@@ -70,11 +71,9 @@ def unpack(file: IO[bytes], name: str, dimensions: int) -> bytearray:
         stream: Any = gzip.GzipFile(fileobj=file) if packed else file
         return _unpacked(stream, name, dimensions, room)
     except EOFError:
-        raise NconvexError(f"{name} is a truncated gzip file; copy or download it again") from None
+        raise NconvexError(f"{name} is a truncated gzip file{_AGAIN}") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise NconvexError(
-            f"{name} is a damaged gzip file ({error}); copy or download it again"
-        ) from error
+        raise NconvexError(f"{name} is a damaged gzip file ({error}){_AGAIN}") from error
 
 
 def array(raw: bytearray) -> np.ndarray:
@@ -84,54 +83,50 @@ def array(raw: bytearray) -> np.ndarray:
 
 
 def _unpacked(stream: IO[bytes], name: str, dimensions: int, room: int) -> bytearray:
+    def refused(reason: str) -> NconvexError:
+        return NconvexError(f"{name} {reason}")
+
     raw = bytearray()
     _append(raw, stream, 4)
     if raw == bytes((dimensions, UINT8, 0, 0)):
-        raise NconvexError(f"{name} {_LITTLE_ENDIAN}")
+        raise refused(_LITTLE_ENDIAN)
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise NconvexError(
-            f"{name} is neither an IDX file nor a gzipped one: it starts with "
-            f"{raw.hex(' ') or 'nothing'}, not with 00 00; copy or download it again"
+        start = raw.hex(" ") or "nothing"
+        raise refused(
+            f"is neither an IDX file nor a gzipped one: it starts with {start}, not with 00 00"
+            f"{_AGAIN}"
         )
     if raw[2] != UINT8:
-        raise NconvexError(
-            f"{name} holds elements of IDX type 0x{raw[2]:02x}; only bytes (0x08) are read"
-        )
+        raise refused(f"holds elements of IDX type 0x{raw[2]:02x}; only bytes (0x08) are read")
     if raw[3] != dimensions:
-        raise NconvexError(
-            f"{name} has {raw[3]} dimensions where {dimensions} are expected (images have 3, "
-            "labels 1); was it exchanged with another file?"
+        raise refused(
+            f"has {raw[3]} dimensions where {dimensions} are expected (images have 3, labels 1); "
+            "was it exchanged with another file?"
         )
     header = 4 + 4 * dimensions
     _append(raw, stream, header - len(raw))
     if len(raw) < header:
-        raise NconvexError(f"{name} ends within its header; copy or download it again")
+        raise refused(f"ends within its header{_AGAIN}")
     shape = struct.unpack_from(f">{dimensions}I", raw, 4)
     size = math.prod(shape)
     announced = f"{' x '.join(map(str, shape))} elements"
     if size == 0:
-        raise NconvexError(f"{name} is empty: it announces {announced}; give at least one")
+        raise refused(f"is empty: it announces {announced}; give at least one")
     swapped = struct.unpack_from(f"<{dimensions}I", raw, 4)
     if size > CAP >= math.prod(swapped) > 0:
-        raise NconvexError(f"{name} {_LITTLE_ENDIAN}, of {' x '.join(map(str, swapped))} elements")
+        raise refused(f"{_LITTLE_ENDIAN}, of {' x '.join(map(str, swapped))} elements")
     if size > CAP:
-        raise NconvexError(
-            f"{name} announces {announced}; at most {CAP} are read, so use a smaller data set"
-        )
+        raise refused(f"announces {announced}; at most {CAP} are read, so use a smaller data set")
     if size > room:
-        raise NconvexError(
-            f"{name} announces {announced} in a gzip file that is too small to be trusted "
-            "with them; decompress it first"
+        raise refused(
+            f"announces {announced} in a gzip file that is too small to be trusted with them; "
+            "decompress it first"
         )
     _append(raw, stream, size + 1)
     if len(raw) < header + size:
-        raise NconvexError(
-            f"{name} announces {announced} but holds {len(raw) - header}; copy or download it again"
-        )
+        raise refused(f"announces {announced} but holds {len(raw) - header}{_AGAIN}")
     if len(raw) > header + size:
-        raise NconvexError(
-            f"{name} goes on after the {announced} that it announces; copy or download it again"
-        )
+        raise refused(f"goes on after the {announced} that it announces{_AGAIN}")
     return raw
 
 

@@ -1,11 +1,13 @@
-"""Figures. The only room that knows matplotlib."""
+"""Figures. The only room that knows matplotlib; nothing here trains or searches.
 
-from nconvex.plots.figures import (
-    digits,
-    disconnectivity,
-    loss_along,
-    predictions,
-    string_in_space,
-    summary,
-    survey,
-)
+>>> import nconvex as nc
+>>> problem = nc.quad.problem(seed=0)
+>>> string = nc.run_pair(problem, L0=1e-3, seed=0).string
+>>> figure = nc.plots.loss_along(problem, string)  # a figure of matplotlib; figure.savefig(...)
+>>> [axes.get_xlabel() for axes in figure.axes]
+["fraction of the path's length"]
+"""
+
+from nconvex.plots.strings import digits, loss_along, predictions, string_in_space, summary
+from nconvex.plots.surveys import survey
+from nconvex.plots.trees import disconnectivity

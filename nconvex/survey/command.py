@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.commands import cli, outputs
-from nconvex.definitions import VERSION, NconvexError, RMSProp, child
+from nconvex.commands import outputs
+from nconvex.commands.arguments import OPTIONS, Parser, make_parser, option, switch
+from nconvex.definitions import NconvexError, RMSProp, child
 from nconvex.files import STDOUT, write_whole
 from nconvex.kernels import jit
-from nconvex.kernels.parts import LOSSES
-from nconvex.samplers import SAMPLERS
 from nconvex.survey import presets
 from nconvex.survey.pairs import (
     ACTIVATIONS,
@@ -43,9 +42,9 @@ PATIENCE = 0.5
 PATIENCE_WITHOUT_TERMINAL = 10.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m nconvex.survey") -> int:
     """Run the command line; returns the exit status."""
-    parser = _parser()
+    parser = _parser(prog)
     args = argparse.Namespace(store=None, quiet=True)
 
     def command() -> int:
@@ -160,18 +159,15 @@ def _draw(result: Survey, out: Path) -> None:
 # -- Arguments ------------------------------------------------------------------------------------
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser(
-        prog="python -m nconvex.survey",
-        description="Statistics over many pairs: trains and connects many pairs of networks under\n"
+def _parser(prog: str) -> Parser:
+    parser = make_parser(
+        prog,
+        "Statistics over many pairs: trains and connects many pairs of networks under\n"
         "each of several settings, counts every outcome, and keeps each finished pair in one file.",
-        epilog="examples:\n"
-        "  python -m nconvex.survey run --preset alpha --store alpha.sqlite --out alpha.png\n"
-        "  python -m nconvex.survey run --activation tanh --L0 1e-2 1e-3 --pairs 50\n"
-        "  python -m nconvex.survey resume alpha.sqlite --workers 2",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "run --preset alpha --store alpha.sqlite --out alpha.png",
+        "run --activation tanh --L0 1e-2 1e-3 --pairs 50",
+        "resume alpha.sqlite --workers 2",
     )
-    parser.add_argument("--version", action="version", version=f"nconvex {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
@@ -227,46 +223,23 @@ def _what(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pairs a setting (default the preset's, or 20; e.g. --pairs 100)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="names all randomness (default 0; e.g. --seed 7)"
-    )
+    option(parser, "seed", 0, 7)
     options = parser.add_argument_group("the grid: several values of an option are all combined")
 
-    def several(name: str, metavar: str, about: str, **kind: Any) -> None:
-        options.add_argument(f"--{name}", nargs="+", metavar=metavar, help=about, **kind)
+    def several(name: str, shown: object, example: str, **settings: Any) -> None:
+        option(options, name, shown, example, default=None, nargs="+", **settings)
 
-    several(
-        "task",
-        "TASK",
-        f"{', '.join(TASKS[:-1])} or mnist (default quadratic; e.g. --task cubic)",
-        choices=TASKS,
-    )
-    several(
-        "activation",
-        "NAME",
-        f"{', '.join(ACTIVATIONS)} (default relu; e.g. --activation tanh sigmoid)",
-        choices=ACTIVATIONS,
-    )
-    losses = f"{', '.join(LOSSES)}; for mnist loss or error (default mse; e.g. --loss mae)"
-    several("loss", "NAME", losses)
-    hidden = "units of the hidden layers (default 4-4; e.g. --hidden 4-4 8-8)"
-    several("hidden", "N-N", hidden, type=_layers)
-    several("L0", "LOSS", "thresholds (default 1e-3; e.g. --L0 1e-2 1e-3)", type=float)
-    alpha = "beads are trained down to alpha L0 (default 0.8; e.g. --alpha 0.5 0.8)"
-    several("alpha", "ALPHA", alpha, type=float)
-    several("depth", "D", "recursions allowed (default 10; e.g. --depth 10 14)", type=int)
-    several(
-        "sampler",
-        "NAME",
-        "the search (default plain; e.g. --sampler plain revive --alpha 0.9 --depth 14)",
-        choices=tuple(SAMPLERS),
-    )
-    options.add_argument(
-        "--budget",
-        type=int,
-        metavar="STEPS",
-        help=f"RMSProp steps of a descent (default {RMSProp.budget}; e.g. --budget 50000)",
-    )
+    task = "the polynomial to regress on [0, 1], or mnist"
+    several("task", "quadratic", "cubic", choices=TASKS, help=task)
+    several("activation", "relu", "tanh sigmoid", choices=ACTIVATIONS)
+    loss = f"{OPTIONS['loss']['help']}; for mnist loss or error"
+    several("loss", "mse", "mae", metavar="NAME", help=loss)
+    several("hidden", "4-4", "4-4 8-8")
+    several("L0", "0.001", "1e-2 1e-3")
+    several("alpha", 0.8, "0.5 0.8")
+    several("depth", 10, "10 14")
+    several("sampler", "plain", "plain revive --alpha 0.9 --depth 14")
+    option(options, "budget", RMSProp.budget, 50000, default=None)
 
 
 def _work(parser: argparse.ArgumentParser) -> None:
@@ -291,22 +264,13 @@ def _work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="draw a figure (e.g. --out alpha.png)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    switch(parser, "quiet", "no progress on stderr")
 
 
 def _store(text: str) -> Path:
     if text in ("", STDOUT):
         raise argparse.ArgumentTypeError(f"{text!r} is no file; name one, e.g. survey.sqlite")
     return Path(text)
-
-
-def _layers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(units) for units in text.split("-"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} must be units joined by dashes, e.g. 4-4 for two layers of four"
-        ) from None
 
 
 def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:

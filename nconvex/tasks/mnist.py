@@ -22,9 +22,8 @@ L0 = {"loss": 0.4, "error": 0.1}
 #: Pixels are 0 to 255; divided by a power of two they are exact in binary, unlike by 255.
 WHITE = 256.0
 
-#: Steps between two looks at the test set: about as long as ten looks take, but not many.
-CHECK_EVERY = {"few": 10, "many": 50}
-MANY = 5_000
+#: Steps between two evaluations of the test set; and where it has more images than `MANY`.
+CHECK_EVERY, CHECK_EVERY_OF_MANY, MANY = 10, 50, 5_000
 
 
 def settings(
@@ -35,7 +34,7 @@ def settings(
         learning_rate,
         learning_rate / 10.0,
         budget=budget,
-        check_every=CHECK_EVERY["many" if test_images > MANY else "few"],
+        check_every=CHECK_EVERY_OF_MANY if test_images > MANY else CHECK_EVERY,
     )
 
 
@@ -50,6 +49,10 @@ def problem(
     """Make the MNIST landscape; `nc.run_pair(problem(), L0=0.4, seed=0)` is the command.
 
     Inputs are pixels / 256, from 0 for paper to 0.996 for ink.
+
+    >>> import nconvex as nc
+    >>> nc.mnist.problem().model.sizes
+    (784, 256, 10)
 
     Args:
         source: "subset", "full" or a folder, see `digits.load`; or what that returned.

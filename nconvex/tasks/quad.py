@@ -23,6 +23,10 @@ def problem(
 ) -> Problem:
     """Make the QUAD landscape; `nc.run_pair(problem(seed), L0=1e-3, seed=seed)` is the command.
 
+    >>> import nconvex as nc
+    >>> nc.quad.problem(seed=0).model.sizes
+    (1, 4, 4, 1)
+
     Args:
         seed: Its child 0 draws the data.
         task: "quadratic", "cubic" or "authors-cubic".

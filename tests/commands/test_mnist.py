@@ -89,7 +89,7 @@ def test_the_files_alone_allow_the_path_to_be_checked(tmp_path, capsys, metric):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--data", "nowhere"], "--data nowhere is neither 'subset' nor 'full' nor a folder"),
+        (["--data", "nowhere"], "data 'nowhere' is neither 'subset' nor 'full' nor a folder"),
         (["--lr", "0"], "lr must be a positive finite number, not 0.0"),
         (["--batch", "0"], "batch must be an integer of at least 1"),
         (["--L0", "0"], "L0 must be a positive finite number, not 0.0"),
@@ -111,15 +111,6 @@ def test_bad_input_is_one_clear_line(argv, message, capsys, tmp_path, monkeypatc
 def test_a_folder_without_the_files_is_told_what_it_needs(capsys, tmp_path):
     assert main(["--data", str(tmp_path)]) == 2
     assert "train-images-idx3-ubyte" in capsys.readouterr().err
-
-
-def test_help_explains_every_option(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    text = " ".join(capsys.readouterr().out.split())
-    for option in ("--data", "--metric", "--hidden", "--batch", "--lr", "--L0", "--budget"):
-        assert option in text
-    assert text.count("(default ") >= 9
 
 
 def test_the_figure_shows_doubtful_digits_of_different_labels():
@@ -168,7 +159,7 @@ def test_fashion_mnists_format_is_read_from_a_folder(tmp_path, capsys):
 
 def test_other_activations(capsys, tmp_path):
     run = document(
-        capsys, "--activation", "tanh", "--hidden", "8", "6", "--L0", "1", "--out", str(tmp_path)
+        capsys, "--activation", "tanh", "--hidden", "8-6", "--L0", "1", "--out", str(tmp_path)
     )
     assert run["connected"]
     assert run["certified"]

@@ -310,16 +310,22 @@ def test_what_is_ignored_stays_ignored():
 
 @posix
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", [["-m", "nconvex.quad"], ["-mnconvex", "survey"]])
-def test_a_signal_while_the_package_is_imported_ends_the_command(tmp_path, module, signum):
+@pytest.mark.parametrize("argv", [["-m", "nconvex.quad"], ["-mnconvex", "survey"], ["nconvex"]])
+def test_a_signal_while_the_package_is_imported_ends_the_command(tmp_path, argv, signum):
+    script = "from nconvex.__main__ import main\nmain()"
+    (tmp_path / "nconvex").write_text(script)  # as pip installs it
+    argv = [str(tmp_path / word) if word == "nconvex" else word for word in argv]
     stub = f"import os, time; os.kill(os.getpid(), {int(signum)}); time.sleep(20)"
     (tmp_path / "numpy.py").write_text(stub)  # what takes long to import
     done = subprocess.run(
-        [sys.executable, *module],
+        [sys.executable, *argv],
         capture_output=True,
         text=True,
         cwd=Path(outputs.__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(outputs.__file__).parents[2]}",
+        },
     )
     assert (done.returncode, done.stdout, done.stderr) == (128 + signum, "", "interrupted\n")
 

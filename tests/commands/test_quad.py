@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import pytest
 
 import nconvex as nc
 from nconvex import MLP, ConnectionStatus, textbook
-from nconvex.__main__ import main as package
 from nconvex.commands import outputs
 from nconvex.quad import main
 
@@ -199,8 +197,12 @@ def test_different_seeds_give_different_data_and_networks():
         (["--seed", "-1"], "seed"),
         (["--budget", "0"], "budget must be an integer of at least 1, not 0"),
         (["--samples", "0"], "samples must be an integer of at least 1, not 0"),
-        (["--hidden", "4", "0"], "not 0"),
-        (["--hidden", "400000", "400000", "400000"], "parameters must be at most 268435456"),
+        (["--hidden", "4-0"], "not 0"),
+        (["--hidden", "400000-400000-400000"], "parameters must be at most 268435456"),
+        (["--hidden", "8", "4", "2"], "joined by dashes; give --hidden 8-4-2 "),
+        (["--hidden", "8,4"], "'8,4' must be units joined by dashes; give --hidden 4-4"),
+        (["--hidden", "8-"], "'8-' must be units"),
+        (["4"], "unrecognized arguments: 4"),
         (["--activation", "elu"], "elu"),
         (["--authors-network", "--activation", "tanh"], "drop --activation"),
         (["--threshold", "1"], "unrecognized arguments"),
@@ -231,7 +233,9 @@ def test_bad_input_is_one_line_and_status_2_and_no_output(
 def test_an_unwritable_folder_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr("nconvex.commands.cli.run_pair", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(
+        "nconvex.commands.experiment.run_pair", lambda *_: pytest.fail("work was done")
+    )
     for folder in ("file", "file/below"):
         assert main(["--out", folder]) == 2
         assert "folder" in capsys.readouterr().err
@@ -243,7 +247,9 @@ def test_an_unwritable_folder_is_refused_before_any_work(tmp_path, monkeypatch, 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch, capsys, mode):
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nconvex.commands.cli.run_pair", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(
+        "nconvex.commands.experiment.run_pair", lambda *_: pytest.fail("work was done")
+    )
     tmp_path.chmod(mode)
     superuser = os.geteuid() == 0  # who may write to any folder
     try:
@@ -354,7 +360,7 @@ def test_a_path_is_kept_whose_tightening_is_broken_off(tmp_path, monkeypatch, ca
         os.kill(os.getpid(), signum)
         pytest.fail("the signal did not come")
 
-    monkeypatch.setattr("nconvex.commands.cli.tighten", tighten)
+    monkeypatch.setattr("nconvex.commands.experiment.tighten", tighten)
     argv = ["--quiet", "--tighten", "--out", str(tmp_path)]
     assert main(argv) == 128 + signum
     out, err = capsys.readouterr()
@@ -377,40 +383,3 @@ def test_fuzzed_command_lines_are_run_or_refused_in_one_line(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for fault in attack_commands.lines(tmp_path, 60, 0, ("quad", "package")):
         pytest.fail(fault)
-
-
-# -- Help -----------------------------------------------------------------------------------------
-
-
-def test_help_explains_every_option_with_its_default(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    out, _ = capsys.readouterr()
-    options = set(re.findall(r"^  (--[\w-]+)", out, re.MULTILINE))
-    assert options >= {
-        "--L0", "--alpha", "--depth", "--seed", "--activation", "--loss", "--task", "--hidden",
-        "--budget", "--out", "--no-figure", "--json", "--quiet",
-    }  # fmt: skip
-    text = " ".join(out.split())
-    assert text.count("(default ") >= 9
-    assert "example:" in out
-
-
-def test_the_package_tells_what_there_is():
-    run = subprocess.run(
-        [sys.executable, "-m", "nconvex"], capture_output=True, text=True, check=True
-    )
-    assert "python -m nconvex.quad" in run.stdout
-    assert "To cite" in run.stdout
-    assert run.stderr == ""
-
-
-def test_the_package_runs_its_commands_and_ignores_no_argument(capsys):
-    assert package(["quad", "--L0", "0", "--quiet"]) == 2
-    assert "python -m nconvex.quad: error: L0 must be" in capsys.readouterr().err
-    for argv, words in ((["quads"], "'quads' is no command"), (["--L0", "5"], "'--L0' is no")):
-        assert package(argv) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert words in err

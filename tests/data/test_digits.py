@@ -182,7 +182,10 @@ def test_the_folder_below_that_has_the_files_is_named(tmp_path, below):
 
 @pytest.mark.parametrize(
     ("owner", "function", "message"),
-    [(os, "listdir", "folder that may not be read"), (Path, "stat", r"cannot read .*ubyte: Perm")],
+    [
+        (os, "listdir", "a folder that can be read"),
+        (Path, "stat", r"cannot read .*ubyte: Perm"),
+    ],
 )
 def test_a_folder_that_may_not_be_entered_is_named(monkeypatch, folder, owner, function, message):
     def refuse(*_, **__):
@@ -467,7 +470,7 @@ def test_only_what_is_missing_is_downloaded(mirrors, server):
 
 
 BAD = {
-    "absent": (absent, "HTTP status 404"),
+    "absent": (absent, "HTTP Error 404"),
     "other": (other, r"its file has the SHA-256 \w{64}, not \w{64}"),
     "truncated": (truncated, r"announced \d+ bytes but sent \d+"),
     "truncated, without a length": (truncated_without_length, "truncated gzip"),
@@ -485,7 +488,7 @@ BAD = {
 @pytest.mark.parametrize(("bad", "message"), BAD.values(), ids=BAD.keys())
 def test_a_bad_mirror_is_named_and_the_next_one_serves(mirrors, server, monkeypatch, bad, message):
     monkeypatch.setattr(digits, "TIMEOUT", 1.0)
-    monkeypatch.setattr(digits, "PATIENCE", 1.0)
+    monkeypatch.setattr(digits, "DEADLINE", 1.0)
     monkeypatch.setattr(digits, "DOWNLOAD_CAP", 10**6)
     _, second = mirrors(bad, good)
     lines = []

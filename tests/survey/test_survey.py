@@ -19,7 +19,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import MLP, NconvexError, RMSProp
-from nconvex.commands.cli import Progress
+from nconvex.commands.outputs import Progress
 from nconvex.definitions import TrainingStatus
 from nconvex.samplers.merging import Connectivity
 from nconvex.survey import command, intervals, pairs, presets
@@ -447,7 +447,7 @@ def test_from_start_to_figure(tmp_path, monkeypatch, capsys):
         (["run", "--preset", "alpha", "--L0", "1"], "drop the other options"),
         (["run", "--workers", "0"], "workers must be an integer of at least 1, not 0"),
         (["run", "--workers", "0", "--processes"], "workers must be an integer of at least 1"),
-        (["run", "--hidden", "4-x"], "'4-x' must be units joined by dashes, e.g. 4-4"),
+        (["run", "--hidden", "4-x"], "'4-x' must be units joined by dashes; give --hidden 4-4"),
         (["run", "--dask", "tcp://127.0.0.1:9", "--processes"], "drop --workers and --processes"),
         (["run", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "drop --workers"),
         (["run", "--keep-strings"], "strings are kept in a store"),

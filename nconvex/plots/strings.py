@@ -1,0 +1,245 @@
+"""Figures of one string: its losses, the string in weight space, and what its models do.
+
+Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved, or draws on
+the `figure` that it is given. `landscape` gives γ, `measure` says what its values are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure, SubFigure
+from mpl_toolkits.mplot3d.art3d import Line3DCollection
+from mpl_toolkits.mplot3d.axes3d import Axes3D
+
+from nconvex.definitions import beside
+from nconvex.landscape import Landscape
+from nconvex.network.classification import Classification
+from nconvex.network.problem import Problem
+from nconvex.plots.style import BLUE, GREEN, GREY, LIGHT, ORANGE, without_frame
+from nconvex.string import String
+
+#: Where a figure is drawn: into a part of a larger one, or by itself.
+Part = Figure | SubFigure | None
+
+#: Points a curve is drawn with.
+POINTS = 400
+
+
+def summary(
+    landscape: Landscape,
+    string: String,
+    draw_models: Callable[[SubFigure], object],
+    measure: str = "loss",
+) -> Figure:
+    """Draw three figures side by side: losses, the string in space, and what the models do.
+
+    The third is drawn by `draw_models`, e.g. `predictions` or `digits`.
+    """
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    parts: Any = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
+    left, middle, right = parts
+    loss_along(landscape, string, left, measure)
+    string_in_space(landscape, string, middle, measure)
+    draw_models(right)
+    return figure
+
+
+def loss_along(
+    landscape: Landscape, string: String, figure: Part = None, measure: str = "loss"
+) -> Any:
+    """Draw γ on the straight line between the ends, and along the string, against L₀.
+
+    The horizontal axis is the fraction of each path's own length; every bead is marked.
+    """
+    figure = _figure(figure)
+    axes = figure.subplots()
+    t = np.linspace(0.0, 1.0, POINTS)
+    line = landscape.gamma(string.beads[0], string.beads[-1], t)
+    s, along = _along(landscape, string)
+    axes.plot(t, line, color=ORANGE, ls="--", lw=1.6, label="straight line")
+    axes.plot(s, along, color=BLUE, lw=1.8, label=f"string, {_beads(string)}")
+    axes.plot(
+        _bead_positions(string), string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
+        clip_on=False, zorder=3,
+    )  # fmt: skip
+    axes.axhline(string.L0, color="black", lw=1.0, ls=":")
+    if min(line.min(), along.min()) > 0.0:
+        axes.set_yscale("log")
+    axes.annotate(
+        "$L_0$", (1.0, string.L0), xytext=(4, 0), textcoords="offset points", va="center",
+        annotation_clip=False,
+    )  # fmt: skip
+    axes.set(xlabel="fraction of the path's length", ylabel=f"test {measure}", xlim=(0.0, 1.0))
+    verdict = "connected" if string.connected else "not connected"
+    bounds = ", ".join(beside(bound, string.L0) for bound in string.max_error_bounds)
+    title = rf"{verdict}: $\tilde\Gamma$ in [{bounds}] ({string.evidence}), $L_0$ = {string.L0!r}"
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False)
+    return without_frame(figure)
+
+
+def string_in_space(
+    landscape: Landscape, string: String, figure: Part = None, measure: str = "loss"
+) -> Any:
+    """Draw the string on its beads' first three principal components, coloured by log loss.
+
+    Its shadows are on the walls. Directions of no spread stay flat: two beads span a line only.
+    """
+    figure = _figure(figure)
+    with rc_context({"grid.color": "#e6e6e6"}):  # faint, so that the shadows stand out
+        axes = figure.add_subplot(projection="3d", computed_zorder=False)
+    assert isinstance(axes, Axes3D)
+    beads = string.principal_coordinates(3)
+    s, loss = _along(landscape, string)
+    path = np.array([np.interp(s, _bead_positions(string), axis) for axis in beads.T]).T
+    margin = 0.15 * max(float(np.ptp(path, axis=0).max()), 1e-9)
+    low, high = path.min(axis=0) - margin, path.max(axis=0) + margin
+    walls = (low[0], high[1], low[2])
+    for axis, wall in enumerate(walls):
+        for points, style in ((path, {"lw": 1.2}), (beads, {"ls": "", "marker": ".", "ms": 3.5})):
+            shadow = points.copy()
+            shadow[:, axis] = wall
+            axes.plot(*shadow.T, color="#999999", zorder=1, **style)
+    log_loss = np.log10(np.maximum(loss, np.finfo(float).tiny))
+    segments = Line3DCollection(
+        np.stack([path[:-1], path[1:]], axis=1), cmap="viridis", linewidths=3.0, zorder=2
+    )
+    segments.set_array(0.5 * (log_loss[:-1] + log_loss[1:]))
+    axes.add_collection3d(segments)
+    mark: Any = {"ls": "", "mec": "black", "mew": 0.7, "zorder": 3}
+    axes.plot(*beads[1:-1].T, marker="o", ms=4.0, color="white", **mark)
+    for end, name in ((beads[0], "$θ_1$"), (beads[-1], "$θ_2$")):
+        axes.plot(*end[:, None], marker="s", ms=6.0, color=ORANGE, **mark)
+        axes.text(*end, f"  {name}", fontsize=11, zorder=4)
+    axes.set(
+        xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]),
+        xlabel="1st component", ylabel="2nd", zlabel="3rd",
+    )  # fmt: skip
+    axes.tick_params(labelsize=7, pad=-1)
+    axes.view_init(elev=24, azim=-58)
+    axes.set_box_aspect(None, zoom=1.05)
+    axes.set_title(f"in weight space: normalized length {string.normalized_length:.3g}")
+    where: Any = {"orientation": "horizontal", "shrink": 0.6, "aspect": 30, "pad": 0.08}
+    bar = figure.colorbar(segments, ax=axes, **where)
+    bar.set_label(rf"$\log_{{10}}$ of the test {measure}")
+    return figure
+
+
+def predictions(
+    problem: Problem,
+    string: String,
+    polynomial: Callable[[np.ndarray], np.ndarray],
+    figure: Part = None,
+) -> Any:
+    """Draw both ends' predictions and a middle model's against the polynomial.
+
+    The middle model is the bead nearest to half way, or without beads the point half way.
+    Its network must map one input to one output.
+    """
+    figure = _figure(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    x = np.linspace(0.0, 1.0, POINTS)[:, None]
+    truth = polynomial(x)
+    if string.n_beads:
+        bead = 1 + int(np.argmin(np.abs(_bead_positions(string)[1:-1] - 0.5)))
+        middle, name = string.beads[bead], f"bead {bead} of {string.n_beads}"
+    else:
+        middle, name = string.at(0.5), "half way"
+    above.plot(x, truth, color=LIGHT, lw=6.0, solid_capstyle="round", label="polynomial")
+    for theta, label, colour, style in (
+        (string.beads[0], "$θ_1$", BLUE, "-"),
+        (string.beads[-1], "$θ_2$", ORANGE, "--"),
+        (middle, name, GREEN, "-."),
+    ):
+        y = problem.model.predict(theta, x)
+        above.plot(x, y, color=colour, ls=style, lw=1.6, label=label)
+        below.plot(x, y - truth, color=colour, ls=style, lw=1.4)
+    below.axhline(0.0, color=GREY, lw=0.8)
+    above.set(ylabel="f(x)", xlim=(0.0, 1.0))
+    below.set(xlabel="x", ylabel="error")
+    above.set_title("what the networks compute")
+    above.legend(frameon=False)
+    figure.align_ylabels([above, below])
+    return without_frame(figure)
+
+
+def digits(problem: Classification, string: String, figure: Part = None, images: int = 4) -> Any:
+    """Draw the class probabilities that the models on the path give to some test images.
+
+    Of each label, the image is taken whose label's probability varies most along the path; then the
+    `images` that vary most are drawn. The inputs must be square.
+    """
+    figure = _figure(figure)
+    chosen = _doubtful(problem, string, images)
+    s = np.linspace(0.0, 1.0, 61)
+    models = [string.at(float(u)) for u in s]
+    likely = np.array([_probabilities(problem, theta, chosen) for theta in models])  # (S, n, C)
+    side = int(np.sqrt(problem.X_test.shape[1]))
+    axes = figure.subplots(images, 2, width_ratios=(1, 5), squeeze=False)
+    for row, (image, (picture, curves)) in enumerate(zip(chosen, axes, strict=False)):
+        label = int(problem.labels_test[image])
+        highest = likely[:, row].max(axis=0)
+        highest[label] = -1.0
+        rival = int(np.argmax(highest))
+        picture.imshow(problem.X_test[image].reshape(side, side), cmap="gray_r", aspect="equal")
+        picture.set(xticks=(), yticks=())
+        for c in range(likely.shape[2]):
+            if c not in (label, rival):
+                curves.plot(s, likely[:, row, c], color="#cccccc", lw=0.8)
+        curves.plot(s, likely[:, row, label], color=BLUE, lw=1.8, label=f"{label} (its label)")
+        curves.plot(s, likely[:, row, rival], color=ORANGE, lw=1.6, ls="--", label=f"{rival}")
+        curves.set(xlim=(0.0, 1.0), ylim=(-0.03, 1.03), yticks=(0.0, 1.0))
+        curves.tick_params(labelbottom=row == images - 1, labelsize=8)
+        curves.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0, 1].set_title("how likely the networks find each label", fontsize=11)
+    axes[-1, 1].set_xlabel("fraction of the path's length")
+    return without_frame(figure)
+
+
+def _doubtful(problem: Classification, string: String, images: int) -> np.ndarray:
+    """Indices of the test images whose label's probability varies most, each of another label."""
+    labels = problem.labels_test
+    everything = np.arange(len(labels))
+    models = [string.at(float(u)) for u in np.linspace(0.0, 1.0, 9)]
+    seen = [_probabilities(problem, theta, everything)[everything, labels] for theta in models]
+    order = np.argsort(-np.std(seen, axis=0), kind="stable")
+    _, first = np.unique(labels[order], return_index=True)
+    return order[np.sort(first)][:images]
+
+
+def _probabilities(problem: Classification, theta: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(n, C) the softmax of the network's outputs."""
+    logits = problem.model.predict(theta, problem.X_test[images])
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def _figure(figure: Part) -> Any:
+    """The figure that is given, or a new one."""
+    return Figure(figsize=(6.2, 4.6), layout="constrained") if figure is None else figure
+
+
+def _beads(string: String) -> str:
+    return "1 bead" if string.n_beads == 1 else f"{string.n_beads} beads"
+
+
+def _bead_positions(string: String) -> np.ndarray:
+    """(n,) each bead's fraction of the path's length."""
+    ends = np.concatenate(([0.0], np.cumsum(string.segment_lengths)))
+    return ends / max(ends[-1], np.finfo(float).tiny)
+
+
+def _along(landscape: Landscape, string: String) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the path's length and the losses there: every bead, every t*, and between."""
+    positions = _bead_positions(string)
+    fractions, losses = [], []
+    per_segment = max(8, POINTS // len(string.segment_upper))
+    for k, t_star in enumerate(string.segment_t_star):
+        t = np.union1d(np.linspace(0.0, 1.0, per_segment), [t_star])
+        fractions.append(positions[k] + t * (positions[k + 1] - positions[k]))
+        losses.append(landscape.gamma(string.beads[k], string.beads[k + 1], t))
+    return np.clip(np.concatenate(fractions), 0.0, 1.0), np.concatenate(losses)
