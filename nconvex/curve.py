@@ -48,6 +48,10 @@ def interpolate(theta1: np.ndarray, theta2: np.ndarray, t: float | np.ndarray) -
     """Equation (1): Θ(θ₁, θ₂, t) = θ₁ (1 - t) + θ₂ t, exactly θ₁ at t = 0 and θ₂ at t = 1.
 
     A column of t, (T, 1), gives a row for each, (T, P).
+
+    Example:
+        >>> interpolate(np.array([0.0, 2.0]), np.array([1.0, 4.0]), 0.5)
+        array([0.5, 3. ])
     """
     return theta1 * (1.0 - t) + theta2 * t
 

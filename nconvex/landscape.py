@@ -30,7 +30,10 @@ from nconvex.definitions import (
 
 
 class Landscape(Protocol):
-    """A loss surface, as `connect` sees it: no layers, no data."""
+    """A loss surface, as `connect` sees it: no layers, no data.
+
+    Example: see `FunctionLandscape`.
+    """
 
     def loss(self, theta: np.ndarray) -> float:
         """L(X, θ) for θ (P,)."""

@@ -20,6 +20,8 @@ class Pair(Result):
     Attributes:
         trainings: Both ends.
         string: The path, or None where an end could not be trained.
+
+    Example: see `run_pair`.
     """
 
     trainings: tuple[Training, Training]
@@ -59,6 +61,12 @@ def run_pair(
     Raises:
         NconvexError: An argument is out of its range.
         Interrupted: As for `connect`.
+
+    Example:
+        >>> import nconvex as nc
+        >>> pair = nc.run_pair(nc.quad.problem(samples=100), L0=1e-2, seed=0)
+        >>> pair.string.connected
+        True
     """
     search = sampler_of(sampler, alpha, depth)
     trainings = []

@@ -7,16 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from nconvex import saved
 from nconvex.curve import certifies, interpolate, peak_between
 from nconvex.definitions import (
     ConnectionStatus,
-    DescentStatus,
     Insertion,
-    Move,
     NconvexError,
     Peak,
     Result,
@@ -24,7 +23,6 @@ from nconvex.definitions import (
     beside,
     child,
     is_number,
-    require_alpha,
     require_integer,
     require_models,
     require_positive,
@@ -36,25 +34,6 @@ from nconvex.reductions import norm, product
 
 #: Models whose distance is less than this part of their own size are one: 32 units of rounding.
 COINCIDE = 2.0**-48
-
-#: Of `String.save`'s files; raised when their meaning changes.
-FORMAT = 3
-
-#: The arrays of such a file: kind of their elements and number of dimensions.
-FIELDS = {
-    "format": "i0", "beads": "f2", "losses": "f1", "segment_lower": "f1", "segment_upper": "f1",
-    "segment_t_star": "f1", "segment_status": "U1", "L0": "f0", "alpha": "f0", "depth": "i0",
-    "seed": "i1", "certified": "b0", "sampler": "U0", "trace_place": "U1", "trace_t_star": "f1",
-    "trace_gamma_before": "f1", "trace_loss_after": "f1", "trace_steps": "i1",
-    "trace_status": "U1", "trace_move": "U1", "trace_attempt": "i1",
-}  # fmt: skip
-
-#: Those that hold an attribute of a string, and what `trace_...` holds of each insertion.
-STORED = tuple(name for name in FIELDS if name[:6] not in ("format", "trace_"))
-TRACED = tuple(name.removeprefix("trace_") for name in FIELDS if name.startswith("trace_"))
-
-#: What rounding may have done to losses that two ways of summing gave, relative.
-ROUNDING = 1e-6
 
 
 class Described(Protocol):
@@ -84,6 +63,8 @@ class String(Result):
         sampler: What made it: a name in `SAMPLERS`, or "given".
         claimed: Whether all of this is only what a file says; see `load_string`.
         description: What was saved beside the string, e.g. `problem.describe()`.
+
+    Example: see `connect`.
     """
 
     beads: np.ndarray
@@ -256,22 +237,8 @@ class String(Result):
         Raises:
             NconvexError: The file cannot be written, or a name in a description is taken.
         """
-        arrays = {"format": np.array(FORMAT)}
-        for name in STORED:
-            arrays[name] = np.asarray(getattr(self, name))
-        arrays["segment_status"] = _text([status.name for status in self.segment_status])
-        for name in TRACED:
-            values = [getattr(insertion, name) for insertion in self.trace]
-            if FIELDS[f"trace_{name}"] == "U1":
-                arrays[f"trace_{name}"] = _text([getattr(value, "name", value) for value in values])
-            else:
-                kind = np.int64 if FIELDS[f"trace_{name}"] == "i1" else np.float64
-                arrays[f"trace_{name}"] = np.array(values, dtype=kind)
-        for description in [thing.describe() for thing in described] or (self.description,):
-            if taken := sorted(arrays.keys() & description.keys()):
-                raise NconvexError(f"a description must not use the string's {', '.join(taken)}")
-            arrays.update(description)
-        write_arrays(path, arrays)
+        beside = [thing.describe() for thing in described] or [dict(self.description)]
+        write_arrays(path, saved.arrays_of(self, beside))
 
 
 def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) -> String:
@@ -287,17 +254,10 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
     Raises:
         NconvexError: The file is unreadable, truncated, of another format, or contradicts itself,
             or its models do not fit the problem.
+
+    Example: README, "From Python".
     """
-    arrays = read_arrays(path)
-    version = arrays.get("format", np.array("none"))
-    if version.shape != () or version != FORMAT:
-        raise NconvexError(
-            f"{path} is not a string of format {FORMAT}; save it again with this version of nconvex"
-        )
-    try:
-        string = _read(arrays)
-    except (KeyError, ValueError, NconvexError) as error:
-        raise NconvexError(f"{path} is damaged: {error}") from None
+    string = String(**saved.values_of(path, read_arrays(path)), claimed=True)
     if problem is None:
         return string
     judged = string_through(problem, string.beads, string.L0)
@@ -311,65 +271,6 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
         ),
         claimed=False,
     )
-
-
-def _read(arrays: Mapping[str, np.ndarray]) -> String:
-    """Make a string of a file's arrays; KeyError, ValueError or NconvexError if they are none."""
-    for name, kind in FIELDS.items():
-        array = arrays[name]
-        if f"{array.dtype.kind}{array.ndim}" != kind or (
-            array.dtype.kind in "if" and array.itemsize != 8
-        ):
-            raise ValueError(f"{name} holds {array.dtype} of shape {array.shape}")
-    values: dict[str, Any] = {name: arrays[name] for name in ("beads", "losses")}
-    for name in ("L0", "alpha", "depth", "sampler"):
-        values[name] = arrays[name].item()
-    bounds = (arrays[f"segment_{part}"].tolist() for part in ("t_star", "lower", "upper"))
-    values["peaks"] = tuple(Peak(t, low, high, False) for t, low, high in zip(*bounds, strict=True))
-    values["segment_status"] = tuple(ConnectionStatus[name] for name in arrays["segment_status"])
-    values["seed"] = tuple(arrays["seed"].tolist())
-    trace = zip(*(arrays[f"trace_{name}"].tolist() for name in TRACED), strict=True)
-    string = String(
-        **values,
-        trace=tuple(_insertion(dict(zip(TRACED, row, strict=True))) for row in trace),
-        claimed=True,
-        description={name: array for name, array in arrays.items() if name not in FIELDS},
-    )
-    require_positive("L0", string.L0)
-    require_alpha(string.alpha)
-    require_integer("depth", string.depth, 0)
-    child(string.seed)
-    n = len(string.beads)
-    if n < 2 or not np.isfinite(string.beads).all():
-        raise ValueError(f"beads are not finite, or their number {n} is below 2")
-    for name, length in (
-        ("losses", n),
-        *((f"segment_{part}", n - 1) for part in ("lower", "upper", "t_star", "status")),
-    ):
-        if len(arrays[name]) != length:
-            raise ValueError(f"{name} has {len(arrays[name])} elements, but there are {n} beads")
-    lower, upper, losses = string.segment_lower, string.segment_upper, string.losses
-    below = [status is ConnectionStatus.CONNECTED for status in string.segment_status]
-    steps = [insertion.steps for insertion in string.trace]
-    for what, right in (
-        ("losses that are no numbers", ~np.isnan(losses)),
-        ("an upper bound below the lower one", lower <= upper),
-        ("a loss above its segment's bound", losses[:-1] <= upper * (1.0 + ROUNDING)),
-        ("a loss above its segment's bound", losses[1:] <= upper * (1.0 + ROUNDING)),
-        ("t* outside of [0, 1]", (string.segment_t_star >= 0) & (string.segment_t_star <= 1)),
-        ("a status that contradicts its bound", np.array(below) == (upper <= string.L0)),
-        ("a number of steps below 0", np.array(steps) >= 0),
-        ("places other than L and R", [set(step.place) <= {"L", "R"} for step in string.trace]),
-    ):
-        if not np.all(right):
-            raise ValueError(f"it has {what}")
-    return string
-
-
-def _insertion(values: dict[str, Any]) -> Insertion:
-    """One recursion of a trace, from its numbers and names."""
-    status, move = DescentStatus[values.pop("status")], Move[values.pop("move")]
-    return Insertion(depth=len(values["place"]), status=status, move=move, **values)
 
 
 def string_through(
@@ -392,6 +293,12 @@ def string_through(
         trace: What is to be recorded of how they were found.
         sampler: What found them.
         seed: The seed it used.
+
+    Example:
+        >>> import nconvex as nc
+        >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
+        >>> nc.string_through(bowl, [[1.0, 0.0], [0.0, 0.5], [0.0, 1.0]], L0=2.5).n_beads
+        1
     """
     require_positive("L0", L0)
     require_landscape(landscape)
@@ -451,7 +358,3 @@ def joined(strings: Sequence[String]) -> String:
         peaks=tuple(peak for string in strings for peak in string.peaks),
         segment_status=tuple(status for string in strings for status in string.segment_status),
     )
-
-
-def _text(words: list[str]) -> np.ndarray:
-    return np.array(words, dtype=f"U{max([1, *map(len, words)])}")

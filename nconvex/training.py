@@ -33,6 +33,11 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         L0: The threshold.
         seed: Names the random stream.
         max_starts: Starts to draw before giving up with status UNTRAINABLE.
+
+    Example:
+        >>> import nconvex as nc
+        >>> nc.train(nc.quad.problem(samples=100), L0=1e-2, seed=1).status.name
+        'TRAINED'
     """
     require_landscape(problem)
     require_threshold(problem, L0)

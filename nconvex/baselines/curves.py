@@ -93,6 +93,12 @@ def straight_line(
     Raises:
         NconvexError: An end has the wrong shape, or L0 is not positive.
         EndpointAboveL0: An end's loss exceeds L₀.
+
+    Example:
+        >>> import nconvex as nc
+        >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
+        >>> straight_line(bowl, [1.0, 0.0], [0.0, 1.0], 2.5).connected
+        True
     """
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, seed)
     return string_through(landscape, [theta1, theta2], L0, sampler="line", seed=seed)
@@ -106,6 +112,8 @@ def align(
     Raises:
         NconvexError: The landscape is no `Problem`, or as for `straight_line`.
         EndpointAboveL0: An end's loss exceeds L₀.
+
+    Example: `examples/rivals.py`.
     """
     if not isinstance(landscape, NetworkLandscape):
         raise NconvexError("only networks have units that can be aligned; pass a Problem")
@@ -140,6 +148,8 @@ def polychain(
         NconvexError: An argument is out of its range, an end has the wrong shape, or the landscape
             has no gradients.
         EndpointAboveL0: An end's loss exceeds L₀.
+
+    Example: `examples/rivals.py`.
     """
     require_integer("bends", bends, 1, MOST_BENDS)
 
@@ -162,7 +172,10 @@ def bezier(
     bends: int = 7,
     rmsprop: RMSProp = RATES,
 ) -> String:
-    """Train a Bézier curve of degree bends + 1; see the module and `polychain`."""
+    """Train a Bézier curve of degree bends + 1; see the module and `polychain`.
+
+    Example: `examples/rivals.py`.
+    """
     require_integer("bends", bends, 1, MOST_BENDS)
     degree = bends + 1
     k = np.arange(degree + 1)
@@ -242,6 +255,8 @@ def nudged_elastic_band(
     """Relax a nudged elastic band, inserting pivots where it is too high.
 
     See the module; arguments and errors are those of `polychain`.
+
+    Example: `examples/rivals.py`.
     """
     landscape, theta1, theta2, numbers = _trainable(
         landscape, theta1, theta2, L0, budget, seed, rmsprop

@@ -22,13 +22,12 @@ from nconvex.definitions import (
     TrainingStatus,
     beside,
     child,
-    require_alpha,
     require_integer,
     require_positive,
 )
-from nconvex.dss import MAX_DEPTH
 from nconvex.kernels import jit
 from nconvex.pair import run_pair
+from nconvex.samplers import sampler_of
 from nconvex.samplers.tightening import tighten
 
 
@@ -64,10 +63,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse bad values before any work; messages name the value and the range."""
     if args.L0 is not None:
         require_positive("L0", args.L0)
-    if args.alpha is not None:
-        require_alpha(args.alpha)
-    if args.depth is not None:
-        require_integer("depth", args.depth, 0, MAX_DEPTH)
+    args.sampler = sampler_of(args.sampler, args.alpha, args.depth)
     require_integer("budget", args.budget, 1)
     child(args.seed)
 
@@ -130,8 +126,6 @@ def _search(
         experiment.problem,
         L0=args.L0,
         sampler=args.sampler,
-        alpha=args.alpha,
-        depth=args.depth,
         seed=args.seed,
         on_training=on_training,
         on_insertion=on_insertion,

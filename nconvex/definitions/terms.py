@@ -70,14 +70,22 @@ class DescentStatus(Enum):
 
 
 class TrainingStatus(Enum):
-    """How the training of an end of the path (step 1) ended."""
+    """How the training of an end of the path (step 1) ended.
+
+    Example: see `train`.
+    """
 
     TRAINED = "trained to L0"
     UNTRAINABLE = "every start that was drawn stayed above L0"
 
 
 class ConnectionStatus(Enum):
-    """How the search for a path, or for one segment of it, ended."""
+    """How the search for a path, or for one segment of it, ended.
+
+    Example:
+        >>> ConnectionStatus.CONNECTED.value
+        'connected: the loss is at most L0 all along the path'
+    """
 
     CONNECTED = "connected: the loss is at most L0 all along the path"
     BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
@@ -156,6 +164,10 @@ class RMSProp:
         epsilon: Keeps the division finite.
         budget: Steps (gradient evaluations) before a descent gives up.
         check_every: Steps between two looks at the test loss.
+
+    Example:
+        >>> RMSProp(budget=1000).learning_rate
+        0.005
     """
 
     learning_rate: float = 5e-3
@@ -211,6 +223,8 @@ class Training(Result):
         steps: Gradient evaluations spent, over all starts.
         starts: Starts drawn; all but the last were untrainable.
         status: Whether L₀ was reached.
+
+    Example: see `train`.
     """
 
     theta: np.ndarray

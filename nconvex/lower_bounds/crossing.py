@@ -62,6 +62,8 @@ def path_through_narrower(
     Raises:
         NconvexError: `narrower_infimum` refuses, L* is zero, an end is too high or its units are
             dependent, or slack is not positive or too small for the certificate.
+
+    Example: `examples/counterexample.py`.
     """
     require_positive("slack", slack)
     infimum = narrower_infimum(problem)

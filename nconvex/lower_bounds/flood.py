@@ -80,6 +80,8 @@ class FloodBracket:
         cells: Cells a side.
         basins: (cells, cells) int8, along x and y: 1 and 2 where cells are flooded from θ₁ and θ₂
             just before the two basins meet, 0 elsewhere.
+
+    Example: see `flood_bracket`.
     """
 
     lower: float
@@ -120,6 +122,8 @@ def flood_bracket(
         cells: Cells a side; the bracket's width falls with their square near a smooth pass.
         rounding: How far computed values of f and of its cells' bounds may be off; by default
             1e-12 of the largest, see the module's docstring.
+
+    Example: `examples/mueller_brown.py`.
     """
     require_integer("cells", cells, 3, MOST_CELLS)
     for name, function in (("f", f), ("gradient", gradient)):

@@ -82,6 +82,8 @@ def narrower_infimum(problem: Problem) -> float:
 
     Raises:
         NconvexError: The problem is another, or the three points span no more than a plane.
+
+    Example: `examples/counterexample.py`.
     """
     require_kind("problem", problem, Problem, "nc.quad.problem()")
     model = problem.model

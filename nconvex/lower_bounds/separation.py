@@ -49,7 +49,10 @@ from nconvex.network.problem import Problem
 
 
 class Separation(Enum):
-    """Why Γ cannot be lower."""
+    """Why Γ cannot be lower.
+
+    Example: see `lower_bound`.
+    """
 
     ONE_UNIT_FEWER = "every path passes a net with one unit fewer, which has at least this loss"
     ENDS = "every path begins and ends at this loss or below"
@@ -63,6 +66,8 @@ class LowerBound:
         value: Γ is at least this.
         signs: The signs of the determinant D at θ₁ and at θ₂.
         reason: What the bound follows from.
+
+    Example: see `lower_bound`.
     """
 
     value: float
@@ -85,6 +90,11 @@ def det_sign(model: MLP, theta: np.ndarray, X: np.ndarray) -> int:
         model: A network of ReLU units, h of them in the last hidden layer.
         theta: (P,) its parameters.
         X: (N, n₀) data, N = h without biases and N = h + 1 with biases.
+
+    Example:
+        >>> import nconvex as nc
+        >>> det_sign(nc.MLP((1, 1, 1), "relu", biases=False), [1.0, 2.0], np.array([[1.0]]))
+        1
     """
     require_kind("model", model, MLP, "MLP((2, 3, 2))")
     theta = require_theta("theta", theta, model.n_parameters)
@@ -130,6 +140,8 @@ def lower_bound(
         theta2: (P,) the other.
         narrower: The infimum L* of the loss at one unit fewer, or any number below it; see
             `narrower_infimum`.
+
+    Example: `examples/counterexample.py`.
     """
     require_kind("problem", problem, Problem, "nc.quad.problem()")
     require_not_negative("narrower, which narrower_infimum computes,", narrower)

@@ -79,6 +79,14 @@ class Classification(NetworkLandscape):
     Attributes:
         quantity: What the metric is called in a message.
         highest: What it never exceeds.
+
+    Example:
+        >>> import nconvex as nc
+        >>> X = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+        >>> labels = [0, 1, 2, 0, 1, 2]
+        >>> problem = nc.Classification(nc.MLP((3, 4, 3)), X, labels, X, labels)
+        >>> round(problem.loss(np.zeros(31)), 6)  # log 3
+        1.098612
     """
 
     def __init__(

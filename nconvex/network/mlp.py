@@ -74,6 +74,11 @@ class MLP:
         output_activation: The same, or "identity", on the last layer.
         biases: Whether layers have biases.
         initialisation: "default" or "uniform".
+
+    Example:
+        >>> model = MLP((1, 4, 4, 1), "tanh")
+        >>> model.n_parameters
+        33
     """
 
     sizes: tuple[int, ...]

@@ -53,6 +53,13 @@ class Problem(NetworkLandscape):
         rmsprop: Settings of the descents.
         engine: What computes: "textbook" (plain NumPy), "samples", "regions"; by default the
             fastest that can. See `engines`.
+
+    Example:
+        >>> import nconvex as nc
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> problem = nc.Problem(nc.MLP((1, 3, 1)), "mse", x, x**2, x, x**2)
+        >>> nc.train(problem, L0=0.05, seed=0).status.name
+        'TRAINED'
     """
 
     def __init__(

@@ -35,6 +35,8 @@ class Barrier(Result):
         string: The lowest path that was found.
         levels: Each level that was tried, and whether a path was found there.
         gradient_evaluations: Of all searches.
+
+    Example: see `barrier`.
     """
 
     lower: float
@@ -87,6 +89,16 @@ def barrier(
     Raises:
         NconvexError: An argument is out of its range, an end's loss is not a positive finite
             number, or a path was found below `lower`, which is then no lower bound.
+
+    Example:
+        >>> import nconvex as nc
+        >>> well = nc.FunctionLandscape(
+        ...     lambda x: 1 + float((x[0] ** 2 - 1) ** 2 + x[1] ** 2),
+        ...     lambda x: np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]]),
+        ... )
+        >>> found = nc.barrier(well, [-1.0, 0.0], [1.0, 0.0], sampler="plain", alpha=0.99)
+        >>> round(found.height, 2)  # of the saddle at the origin
+        1.0
     """
     search = sampler_of(sampler, alpha, depth)
     require_positive("precision", precision)

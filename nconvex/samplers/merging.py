@@ -53,6 +53,8 @@ class Connectivity(Result):
         heights: (K, K) the lowest height at which a path was found between two models directly,
             infinite where none was looked for; symmetric, with the losses on its diagonal.
         searches: Calls of `connect`.
+
+    Example: see `connectivity`.
     """
 
     losses: np.ndarray
@@ -104,6 +106,12 @@ def connectivity(
         depth: As for `connect`.
         seed: Names the random streams; that of pair (i, j) at threshold k derives from i, j and k.
         progress: Called after each search with L₀, i and j.
+
+    Example:
+        >>> import nconvex as nc
+        >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
+        >>> nc.connectivity(bowl, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], L0=[2.5]).components(2.5)
+        1
     """
     require_landscape(landscape)
     thetas = require_models("thetas", thetas)

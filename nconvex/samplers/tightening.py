@@ -31,6 +31,8 @@ class Tightening(Result):
     Attributes:
         before: As it was given.
         after: Between the same ends, below the same L₀, with no more beads and no greater length.
+
+    Example: see `tighten`.
     """
 
     before: String
@@ -59,6 +61,13 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
         landscape: The one that the string was found on.
         string: A connected string.
         sweeps: How often all beads are visited at most.
+
+    Example:
+        >>> import nconvex as nc
+        >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
+        >>> loose = nc.string_through(bowl, [[1.0, 0.0], [0.0, 0.5], [0.0, 1.0]], L0=2.5)
+        >>> nc.tighten(bowl, loose).beads
+        (1, 0)
     """
     require_landscape(landscape)
     require_kind("string", string, String, "what connect returns")

@@ -18,6 +18,11 @@ from nconvex.survey import command as survey
 SETUP = Path(__file__).parents[2] / "setup.cfg"
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 def said(capsys, call, *args):
     """Run a command in this process; return its exit status, stdout and stderr."""
     try:
