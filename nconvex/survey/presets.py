@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass, replace
 
 from nconvex.definitions import RMSProp
-from nconvex.kernels.parts import HUBER_DELTA
 from nconvex.survey.published import PUBLISHED
 from nconvex.survey.setting import Setting, grid
 from nconvex.tasks.mnist import settings as mnist_settings
@@ -48,7 +47,7 @@ def _paper(task: str) -> tuple[Setting, ...]:
 
 
 def _matched(sigma: float) -> tuple[Setting, ...]:
-    assert sigma < HUBER_DELTA
+    """Each loss at the threshold that residuals of sigma, well below Huber's corner, stand for."""
     thresholds = {
         "mse": sigma**2,
         "mae": sigma * math.sqrt(2.0 / math.pi),
