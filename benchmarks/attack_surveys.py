@@ -31,11 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import nconvex as nc
-from nconvex.survey import pairs
 from nconvex.survey.command import main as command
 
 #: With every outcome among their records.
-SETTINGS = pairs.grid(L0=(2e-2, 1e-3, 1e-5), samples=40, rmsprop=nc.RMSProp(budget=400))
+SETTINGS = nc.survey.grid(L0=(2e-2, 1e-3, 1e-5), samples=40, rmsprop=nc.RMSProp(budget=400))
 PAIRS = 4
 
 #: Seconds after which a command that does next to nothing counts as hanging.
@@ -160,7 +159,7 @@ def stores(times: int, seed: int = 0, folder: Path | None = None) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         whole, path = folder / "whole", folder / "s"
-        nc.survey.run(SETTINGS, PAIRS, 5, whole, keep_strings=True)
+        nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, store=whole, keep_strings=True)
         outcomes = collections.Counter()
         for number in range(times):
             shutil.copy(whole, path)
@@ -255,7 +254,7 @@ def is_early(err: str) -> bool:
 
 def expected_records() -> bytes:
     """The records of an undisturbed survey."""
-    return nc.survey.run(pairs.grid(L0=(1e-2, 1e-3)), 400, 5).records.tobytes()
+    return nc.survey.run(nc.survey.grid(L0=(1e-2, 1e-3)), pairs=400, seed=5).records.tobytes()
 
 
 def kept(path: Path, seen: int) -> int:
@@ -263,7 +262,7 @@ def kept(path: Path, seen: int) -> int:
     if not path.exists() or not path.stat().st_size:
         return seen
     try:
-        count = len(pairs.load(path).records)
+        count = len(nc.survey.load(path).records)
     except nc.NconvexError:
         if seen:
             raise
@@ -305,7 +304,7 @@ def kills(times: int, seed: int = 0) -> str:
                 seen = kept(path, seen)
                 if run.returncode == 0:
                     break
-            assert pairs.load(path).records.tobytes() == expected
+            assert nc.survey.load(path).records.tobytes() == expected
     return f"{dict(struck)} killed in {surveys} surveys; nothing lost, left or hanging"
 
 
@@ -366,16 +365,17 @@ def dask(times: int, seed: int = 0) -> str:
                 def strike(done: threading.Event = done, most: int = most) -> None:
                     nonlocal killed
                     while not done.wait(rng.uniform(0.1, 1.5)) and killed < most:
-                        place = rng.randrange(len(workers))
-                        workers[place].kill()
-                        workers[place].wait()
-                        workers[place] = worker()
+                        victim = rng.randrange(len(workers))
+                        workers[victim].kill()
+                        workers[victim].wait()
+                        workers[victim] = worker()
                         killed += 1
 
                 thread = threading.Thread(target=strike, daemon=True)
                 thread.start()
                 faulthandler.dump_traceback_later(600.0, exit=True)
-                result = nc.survey.run(pairs.grid(L0=(1e-2, 1e-3)), 400, 5, executor=client)
+                settings = nc.survey.grid(L0=(1e-2, 1e-3))
+                result = nc.survey.run(settings, pairs=400, seed=5, executor=client)
                 faulthandler.cancel_dump_traceback_later()
                 done.set()
                 thread.join()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import nconvex as nc
-from nconvex.survey import pairs
+from nconvex.survey.records import FIELDS
 from nconvex.survey.store import Store
 
 PAIRS = 2000
@@ -29,7 +29,7 @@ def stored_a_second(records: list[tuple], beads: bool) -> float:
     assert string is not None
     with (
         tempfile.TemporaryDirectory() as folder,
-        Store(Path(folder) / "s", pairs.FIELDS, {}, {}) as store,
+        Store(Path(folder) / "s", FIELDS, {}, {}) as store,
     ):
         began = time.perf_counter()
         for record in records:
@@ -40,13 +40,13 @@ def stored_a_second(records: list[tuple], beads: bool) -> float:
 def delivered_a_second(workers: int) -> float:
     """Survey the easiest pairs there are, without a store."""
     began = time.perf_counter()
-    nc.survey.run(SETTING, PAIRS // 4, workers=workers)
+    nc.survey.run(SETTING, pairs=PAIRS // 4, workers=workers)
     return PAIRS // 4 / (time.perf_counter() - began)
 
 
 def main() -> None:
     """Print the table."""
-    record = nc.survey.run(SETTING, 1).records.tolist()[0]
+    record = nc.survey.run(SETTING, pairs=1).records.tolist()[0]
     records = [(0, pair, *record[2:]) for pair in range(PAIRS)]
     cores = os.cpu_count() or 1
     rows = [

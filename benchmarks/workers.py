@@ -12,7 +12,7 @@ import statistics
 import time
 
 import nconvex as nc
-from nconvex.survey import pairs as remembered
+from nconvex.survey import job
 from nconvex.survey.workers import Processes
 
 PAIRS = {1e-2: 400, 1e-3: 200, 1e-4: 40}
@@ -22,7 +22,7 @@ def main() -> None:
     """Print a table."""
     began = time.perf_counter()
     with Processes(2) as pool:
-        nc.survey.run(nc.survey.grid(L0=1e-2), 8, executor=pool)
+        nc.survey.run(nc.survey.grid(L0=1e-2), pairs=8, executor=pool)
         print(f"two processes are ready after {time.perf_counter() - began:.1f} s\n")
         print("| L0 | one thread, pairs a second | two threads | two processes |")
         print("| --- | --- | --- | --- |")
@@ -35,10 +35,9 @@ def main() -> None:
             times: dict[str, list[float]] = {way: [] for way in ways}
             for turn in range(10):
                 for way, options in ways.items():
-                    remembered._ends.clear()  # else the second way would train no ends
-                    remembered._failed.clear()
+                    job.forget()  # else the second way would train no ends
                     began = time.perf_counter()
-                    nc.survey.run(nc.survey.grid(L0=L0), pairs, seed=turn, **options)
+                    nc.survey.run(nc.survey.grid(L0=L0), pairs=pairs, seed=turn, **options)
                     times[way].append(time.perf_counter() - began)
             one, threads, apart = (statistics.median(of[1:]) for of in times.values())
             print(

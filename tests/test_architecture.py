@@ -33,7 +33,7 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
-    "survey": "definitions files reductions kernels training string dss samplers data network tasks "
+    "survey": "definitions files reductions kernels training string samplers data network tasks "
     "plots commands",
     "plots": "definitions landscape string network samplers survey",
     "commands": "definitions files kernels data network dss pair samplers string tasks plots",
@@ -110,7 +110,7 @@ def test_only_the_three_dependencies_and_only_where_they_belong(path):
 
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
-    late = ("matplotlib", "sqlite3", "nconvex.commands.arguments", "nconvex.survey.pairs",
+    late = ("matplotlib", "sqlite3", "nconvex.commands.arguments", "nconvex.survey.setting",
             "nconvex.kernels.classifier")  # fmt: skip
     code = (
         "import sys, nconvex; nconvex.quad.problem()\n"

@@ -428,3 +428,23 @@ def test_a_point_is_a_point_however_it_is_gone_through():
     assert small.normalized_length == pytest.approx((1 + 2**0.5) / 3**0.5, rel=1e-6)
     tiny = nc.string_through(bowl, 1e-200 * np.array([[0.0, 0], [1, 0], [1, 1]]), 9.0)
     assert tiny.normalized_length == pytest.approx(2**0.5)
+
+
+def test_midpoint_insertion_starts_half_way():
+    problem = nc.FunctionLandscape(
+        lambda x: 1 + (x[0] ** 2 - 1) ** 2 * (1.2 + x[0]) + x[1] ** 2,
+        lambda x: np.array([
+            4 * x[0] * (x[0] ** 2 - 1) * (1.2 + x[0]) + (x[0] ** 2 - 1) ** 2, 2 * x[1],
+        ]),
+        nc.RMSProp(budget=1),
+    )  # fmt: skip
+    starts = []
+    descend = problem.descend
+    problem.descend = lambda theta, *rest: starts.append(theta) or descend(theta, *rest)
+    ends = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
+    for insert in ("peak", "midpoint"):
+        nc.connect(problem, *ends, L0=1.01, sampler=nc.Plain(insert=insert))
+    assert abs(starts[0][0]) > 0.1
+    assert starts[1][0] == 0.0
+    with pytest.raises(NconvexError, match="insert 'end' is unknown"):
+        nc.connect(problem, *ends, L0=1.01, sampler=nc.Plain(insert="end"))

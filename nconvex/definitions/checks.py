@@ -46,7 +46,9 @@ def require_not_negative(name: str, value: float) -> None:
         raise NconvexError(f"{name} must be at least 0 and finite, not {shown(value)}")
 
 
-def require_integer(name: str, value: int, lowest: int, highest: int = 2**53) -> None:
+def require_integer(
+    name: str, value: int | np.integer[Any], lowest: int, highest: int = 2**53
+) -> None:
     """Raise NconvexError unless value is an integer from `lowest` to `highest`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
         raise NconvexError(f"{name} must be an integer of at least {lowest}, not {shown(value)}")

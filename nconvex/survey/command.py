@@ -1,4 +1,4 @@
-"""Many pairs, from the command line; `nc.survey.run(...)` is `pairs.survey`.
+"""Many pairs, from the command line.
 
     python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
 
@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +25,16 @@ from nconvex.commands.arguments import OPTIONS, Parser, make_parser, option, swi
 from nconvex.definitions import NconvexError, RMSProp, child
 from nconvex.files import STDOUT, write_whole
 from nconvex.kernels import jit
-from nconvex.survey import presets
-from nconvex.survey.pairs import (
-    ACTIVATIONS,
-    OUTCOMES,
-    TASKS,
-    Setting,
-    Survey,
-    grid,
-    load,
-    resume,
-    survey,
-)
+from nconvex.survey import presets, published, running
+from nconvex.survey.records import OUTCOMES, Survey, counted
+from nconvex.survey.setting import ACTIVATIONS, TASKS, Setting, grid
 from nconvex.survey.workers import Processes, workers_or_all
 
 #: Seconds between two updates of the line of progress.
-PATIENCE = 0.5
-PATIENCE_WITHOUT_TERMINAL = 10.0
+REFRESH = 0.5
+REFRESH_WITHOUT_TERMINAL = 10.0
+
+FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m nconvex.survey") -> int:
@@ -64,14 +59,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m nconvex.surve
 
 def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     settings, pairs = _settings(args)
-    line = _Line(progress)
-
-    def work(executor: Any) -> Survey:
-        keep = args.keep_strings
-        return survey(settings, pairs, args.seed, args.store, args.workers, executor, keep, line)
-
+    line = Line(progress)
+    plan = {"pairs": pairs, "seed": args.seed, "store": args.store}
+    work = partial(running.run, settings, **plan, keep_strings=args.keep_strings, progress=line)
     try:
-        return _work_and_finish(work, args, prog)
+        return _finish(work, args, prog)
     except (KeyboardInterrupt, NconvexError) as error:
         if args.store or not line.records:
             raise
@@ -85,51 +77,52 @@ def _run(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int
 
 
 def _resume(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    return _work_and_finish(
-        lambda executor: resume(args.store, args.workers, executor, _Line(progress)), args, prog
-    )
+    return _finish(partial(running.resume, args.store, progress=Line(progress)), args, prog)
 
 
-def _work_and_finish(work: Callable[[Any], Survey], args: argparse.Namespace, prog: str) -> int:
+def _finish(work: Callable[..., Survey], args: argparse.Namespace, prog: str) -> int:
+    """Finish a survey, print its table and draw its figure."""
     if args.out is not None:
         outputs.require_output("--out", args.out, _files(args.store))
     with ExitStack() as stack:
-        result = work(_executor(args, stack))
+        result = work(workers=args.workers, executor=_executor(args, stack))
     figure = None if args.out is None else lambda: _draw(result, args.out)
     return outputs.deliver(prog, _tables(result), figure=figure)
 
 
 def _status(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    result = load(args.store)
+    result = running.load(args.store)
     total = result.pairs * len(result.settings)
     finished = f"{args.store}: {len(result.records)} of {total} pairs finished"
     return outputs.deliver(prog, f"{finished}\n{_tables(result)}")
 
 
 def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    result = load(args.store)
+    result = running.load(args.store)
+    writers = {
+        "csv": result.to_csv,
+        "aggregates": result.aggregates_to_csv,
+        "markdown": lambda path: write_whole(
+            path, lambda file: file.write(f"{_tables(result)}\n".encode())
+        ),
+    }
+    asked = {name: path for name in writers if (path := getattr(args, name)) is not None}
     taken = _files(args.store)
-    for name in ("csv", "aggregates", "markdown"):
-        if (path := getattr(args, name)) is not None:
-            outputs.require_output(f"--{name}", path, taken)
-            taken.append(path)
-    if taken == _files(args.store):
+    for name, path in asked.items():
+        outputs.require_output(f"--{name}", path, taken)
+        taken.append(path)
+    if not asked:
         raise NconvexError("name what to write: --csv FILE, --aggregates FILE or --markdown FILE")
 
     def save() -> None:
-        if args.csv is not None:
-            result.to_csv(args.csv)
-        if args.aggregates is not None:
-            result.aggregates_to_csv(args.aggregates)
-        if args.markdown is not None:
-            document = (_tables(result) + "\n").encode()
-            write_whole(args.markdown, lambda file: file.write(document))
+        for name, path in asked.items():
+            writers[name](path)
 
     return outputs.deliver(prog, None, save)
 
 
 def _plot(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
-    result = load(args.store)
+    result = running.load(args.store)
     outputs.require_output("--out", args.out, _files(args.store))
     return outputs.deliver(prog, None, figure=lambda: _draw(result, args.out))
 
@@ -141,7 +134,7 @@ def _files(store: Path | None) -> list[Path]:
 
 
 def _tables(result: Survey) -> str:
-    comparison = presets.comparison(result)
+    comparison = published.comparison(result)
     return result.table() + (
         f"\n\nbeside the published figure:\n\n{comparison}" if comparison else ""
     )
@@ -151,7 +144,7 @@ def _draw(result: Survey, out: Path) -> None:
     def make() -> Any:
         from nconvex import plots  # matplotlib takes longer to import than many a survey to run
 
-        return plots.survey(result, presets.published(result.settings))
+        return plots.survey(result, published.published(result.settings))
 
     outputs.draw(out, make, 110)
 
@@ -180,49 +173,37 @@ def _parser(prog: str) -> Parser:
         return result
 
     run = command("run", "start a survey, or go on with it", _run)
-    _what(run)
-    run.add_argument(
-        "--store",
-        type=_store,
-        metavar="FILE",
-        help="keep each finished pair in this SQLite file, from which `resume` goes on (default: "
-        "nowhere; e.g. --store quadratic.sqlite)",
-    )
-    run.add_argument(
-        "--keep-strings", action="store_true", help="keep every path's beads in the store, too"
-    )
-    _work(run)
-    _work(command("resume", "go on with a survey", _resume))
+    _add_grid(run)
+    about = "keep each finished pair in this SQLite file, from which `resume` goes on"
+    _add(run, "store", "nowhere", "quadratic.sqlite", about, type=_store, metavar="FILE")
+    switch(run, "keep-strings", "keep every path's beads in the store, too")
+    _add_workers(run)
+    _add_workers(command("resume", "go on with a survey", _resume))
     command("status", "print how far a survey is, and its table", _status)
     export = command("export", "write records or aggregates", _export)
-    export.add_argument("--csv", type=Path, metavar="FILE", help="one line a pair")
-    export.add_argument("--aggregates", type=Path, metavar="FILE", help="CSV, one line a setting")
-    export.add_argument("--markdown", type=Path, metavar="FILE", help="the table that is printed")
+    _add(export, "csv", "nowhere", "records.csv", "write one line a pair", **FILE)
+    _add(export, "aggregates", "nowhere", "means.csv", "write CSV, one line a setting", **FILE)
+    _add(export, "markdown", "nowhere", "table.md", "write the table that is printed", **FILE)
     plot = command("plot", "draw the figure", _plot)
-    plot.add_argument(
-        "--out",
-        type=Path,
-        default=Path("survey.png"),
-        metavar="FILE",
-        help="the PNG to write (default survey.png; e.g. --out alpha.png)",
-    )
+    option(plot, "out", Path("survey.png"), "alpha.png", help="the PNG to write", **FILE)
     return parser
 
 
-def _what(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--preset",
-        choices=tuple(presets.PRESETS),
-        metavar="NAME",
-        help="a survey that is ready to run, instead of the options below: "
-        + "; ".join(f"{name}, {preset.about}" for name, preset in presets.PRESETS.items()),
-    )
-    parser.add_argument(
-        "--pairs",
-        type=int,
-        metavar="N",
-        help="pairs a setting (default the preset's, or 20; e.g. --pairs 100)",
-    )
+def _add(
+    parser: argparse.ArgumentParser, name: str, shown: str, example: object, about: str,
+    **settings: Any,
+) -> None:  # fmt: skip
+    """Add an option that is None by default; `shown` says what that means."""
+    option(parser, name, shown, example, default=None, help=about, **settings)
+
+
+def _add_grid(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is surveyed."""
+    ready = "; ".join(f"{name}, {preset.about}" for name, preset in presets.PRESETS.items())
+    about = f"a survey that is ready to run, instead of the options below: {ready}"
+    _add(parser, "preset", "none", "alpha", about, choices=tuple(presets.PRESETS))
+    shown = "the preset's, or 20"
+    _add(parser, "pairs", shown, 100, "pairs a setting", type=int, metavar="N")
     option(parser, "seed", 0, 7)
     options = parser.add_argument_group("the grid: several values of an option are all combined")
 
@@ -242,28 +223,17 @@ def _what(parser: argparse.ArgumentParser) -> None:
     option(options, "budget", RMSProp.budget, 50000, default=None)
 
 
-def _work(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="threads to work with (default all cores; e.g. --workers 2)",
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the workers and of the output."""
+    _add(parser, "workers", "all cores", 2, "threads to work with", type=int, metavar="N")
+    about = (
+        "let the workers be processes: a second to start, and faster than threads where a pair "
+        "takes milliseconds"
     )
-    parser.add_argument(
-        "--processes",
-        action="store_true",
-        help="let the workers be processes: a second to start, and faster than threads where a "
-        "pair takes milliseconds",
-    )
-    parser.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        help="work on the Dask cluster of this scheduler instead; needs nconvex[dask] (e.g. --dask "
-        "tcp://127.0.0.1:8786)",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="draw a figure (e.g. --out alpha.png)"
-    )
+    switch(parser, "processes", about)
+    about = "work on the Dask cluster of this scheduler instead; needs nconvex[dask]"
+    _add(parser, "dask", "none", "tcp://127.0.0.1:8786", about, metavar="ADDRESS")
+    _add(parser, "out", "none", "alpha.png", "draw a figure", **FILE)
     switch(parser, "quiet", "no progress on stderr")
 
 
@@ -278,11 +248,11 @@ def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     for name, values in given.items():
         if twice := [value for value in values if values.count(value) > 1]:
-            shown, layers = twice[0], ""
-            if name == "hidden":
-                shown = "-".join(map(str, shown))
-                layers = "; the layers of one network are joined by dashes, e.g. --hidden 4-4"
-            raise NconvexError(f"--{name} names {shown} twice; name it once{layers}")
+            layers = "; the layers of one network are joined by dashes, e.g. --hidden 4-4"
+            shown = "-".join(map(str, twice[0])) if name == "hidden" else twice[0]
+            raise NconvexError(
+                f"--{name} names {shown} twice; name it once{layers if name == 'hidden' else ''}"
+            )
     polynomials = [task for task in given.get("task", ()) if task != "mnist"]
     if polynomials and polynomials != given["task"]:
         raise NconvexError(
@@ -292,7 +262,7 @@ def _settings(args: argparse.Namespace) -> tuple[tuple[Setting, ...], int]:
     if args.preset is not None:
         if given or args.budget is not None:
             raise NconvexError("--preset says what is surveyed; drop the other options of the grid")
-        preset = presets.preset(args.preset)
+        preset = presets.PRESETS[args.preset]
         return preset.settings, preset.pairs if args.pairs is None else args.pairs
     if args.budget is not None:
         given["rmsprop"] = RMSProp(budget=args.budget)
@@ -326,18 +296,20 @@ def _executor(args: argparse.Namespace, stack: ExitStack) -> Any:
 # -- Progress -------------------------------------------------------------------------------------
 
 
-class _Line:
-    """Pairs finished, outcomes so far, time left."""
+class Line:
+    """A line of progress: pairs finished, outcomes so far, time left."""
 
     def __init__(self, progress: outputs.Progress):
         self._progress = progress
         self._began = time.monotonic()
         self._shown = -np.inf
-        self._every = PATIENCE if sys.stderr and sys.stderr.isatty() else PATIENCE_WITHOUT_TERMINAL
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._every = REFRESH if terminal else REFRESH_WITHOUT_TERMINAL
         self._counts = dict.fromkeys(OUTCOMES, 0)
         self.records: list[np.ndarray] = []
 
     def __call__(self, done: int, total: int, record: np.ndarray) -> None:
+        """Count a finished pair; see `running.run`."""
         self.records.append(record)
         self._counts[str(record["outcome"])] += 1
         now = time.monotonic()
@@ -345,16 +317,5 @@ class _Line:
             return
         self._shown = now
         here = sum(self._counts.values())
-        left = (now - self._began) / here * (total - done)
-        outcomes = ", ".join(
-            f"{count} {outcome.replace('_', ' ')}"
-            for outcome, count in self._counts.items()
-            if count
-        )
-        self._progress.live(f"{done} of {total} pairs, {_duration(left)} left: {outcomes}")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+        left = timedelta(seconds=round((now - self._began) / here * (total - done)))
+        self._progress.live(f"{done} of {total} pairs, {left} left: {counted(self._counts)}")

@@ -1,14 +1,15 @@
 """Where a survey's finished pairs are kept: one SQLite file, one transaction a pair.
 
-A pair's record is in the file, whole, or it is not: whatever interrupts the writer (a kill, a full
-disk, a loss of power), what was finished stays. Several processes may write to one file; a pair
-that two of them finished is kept once. While the file is open, SQLite keeps a journal beside it
-(``-wal``, ``-shm``); both are gone when the last process closes it, and are taken up again after a
-kill. SQLite's locks do not hold on all network drives: keep the file on a local one.
+A record is in the file as a whole or not at all. Finished pairs stay, whatever interrupts the
+writer: a kill, a full disk, a loss of power. Several processes may write to one file; a pair that
+two of them finished is kept once. While the file is open, SQLite keeps a journal beside it
+(``-wal``, ``-shm``). The last process to close the file removes the journal; after a kill, the next
+process to open the file reads it. SQLite's locks do not hold on all network drives, so use a local
+one.
 
-A file may come from anyone, so it is data: SQL that it brings along is never run, since it must
-have the three tables exactly as they are created here and nothing else, and every value must be of
-its column's type. Who only reads leaves the file and its folder as they are.
+A file may come from anyone, so it is data. The SQL in it is never run: it must have the three
+tables exactly as they are created here and nothing else, and every value must be of its column's
+type. Reading leaves the file and its folder as they are.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -34,14 +34,17 @@ from nconvex.definitions import NconvexError
 #: Tells SQLite, and the `file` command, whose file it is: "ncvx".
 APPLICATION = 0x6E637678
 
+#: SQLite's name for no file.
+MEMORY = ":memory:"
+
 #: Of the tables; raised when their meaning changes.
 FORMAT = 2
 
 #: Seconds to wait for another process that is writing.
-PATIENCE = 60.0
+WRITER_TIMEOUT = 60.0
 
 #: Seconds that reading the list of tables may take, which is endless in files made for that.
-PATIENCE_FOR_TABLES = 10.0
+TABLES_TIMEOUT = 10.0
 
 #: Bytes of the digest beside each record and string, by which damage is noticed.
 DIGEST = 8
@@ -57,46 +60,40 @@ _TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name LIM
 
 
 class Store:
-    """The file of one survey.
+    """The finished pairs of one survey, in a file.
 
     Args:
-        path: Of the file.
+        path: Of the file; None keeps all in memory, as long as the store is open.
         fields: Names and NumPy types of a record; "setting" and "pair" among them are its key.
-        configuration: What is being surveyed, as JSON can hold it. A file that exists must hold
-            the same, but for `GROWS`; without one, the file must exist and is only read.
-        versions: Of what computes the records.
+        configuration: What is surveyed, as JSON can hold it. A file that exists must hold the
+            same, but for `GROWS`. Without one, the file must exist and is only read.
+        versions: Of the software that computes the records.
 
     Attributes:
-        versions: What made it.
+        versions: Of the software that made the file.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None,
         fields: Sequence[tuple[str, str]],
         configuration: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ):
-        self.path = Path(path)
+        self.path = Path(path or MEMORY)
+        self._in_memory = path is None
         self._fields = tuple((name, np.dtype(kind)) for name, kind in fields)
-        self._require_file(missing_is_fine=configuration is not None)
+        if path is not None:
+            self._require_file(missing_is_fine=configuration is not None)
         self._unchanging = False
-        self._run(lambda: self._open(configuration, dict(versions or {})))
+        with self._explained():
+            self._open(configuration, dict(versions or {}))
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; the journal beside it is merged and removed by the last that writes."""
-        self._connection.close()
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()  # the last that writes merges the journal, and removes it
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -105,17 +102,10 @@ class Store:
 
     def grow(self, size: int) -> None:
         """Raise the number of pairs in the configuration, unless it is as high already."""
-
-        def write() -> None:
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                found = self.configuration
-                found[GROWS] = max(found[GROWS], size)
-                self._connection.execute(
-                    "UPDATE about SET json = ? WHERE key = 'configuration'", (json.dumps(found),)
-                )
-
-        self._run(write)
+        with self._writing() as execute:
+            found = self.configuration
+            found[GROWS] = max(found[GROWS], size)
+            execute("UPDATE about SET json = ? WHERE key = 'configuration'", (json.dumps(found),))
 
     def add(self, record: Sequence[Any], beads: np.ndarray | None = None) -> bool:
         """Keep a finished pair, on disk when this returns; False if it was there already.
@@ -129,40 +119,31 @@ class Store:
                 pair, and nothing lost of others.
         """
         row = [_plain(value) for value in record]
-        blob = None if beads is None else _npy(beads)
         marks = ", ".join("?" * (len(row) + 1))
-
-        def write() -> bool:
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                added = self._connection.execute(
-                    f"INSERT OR IGNORE INTO pairs VALUES ({marks})", (*row, _digest(row))
-                ).rowcount
-                if added and blob is not None:
-                    self._connection.execute(
-                        "INSERT INTO strings VALUES (?, ?, ?, ?)", (*row[:2], blob, _digest(blob))
-                    )
-            return bool(added)
-
-        return bool(self._run(write))
+        pairs = f"INSERT OR IGNORE INTO pairs VALUES ({marks})"
+        with self._writing() as execute:
+            added = execute(pairs, (*row, _digest(row))).rowcount
+            if added and beads is not None:
+                blob = _npy(beads)
+                string = (*row[:2], blob, _digest(blob))
+                execute("INSERT INTO strings VALUES (?, ?, ?, ?)", string)
+        return bool(added)
 
     def __contains__(self, key: tuple[int, int]) -> bool:
-        query = "SELECT 1 FROM pairs WHERE setting = ? AND pair = ?"
-        return self._run(lambda: self._connection.execute(query, key).fetchone()) is not None
+        return bool(self._rows("SELECT 1 FROM pairs WHERE setting = ? AND pair = ?", key))
 
     def records(self) -> np.ndarray:
         """Return what is finished, as a structured array in the order of setting and pair."""
-        query = "SELECT * FROM pairs ORDER BY setting, pair"
-        rows = self._run(lambda: self._connection.execute(query).fetchall())
+        rows = self._rows("SELECT * FROM pairs ORDER BY setting, pair")
         if self._unchanging and self._journal():
             raise NconvexError(f"{self.path} began to change while it was read; try again")
         for *row, digest in rows:
-            place = f"setting {row[0]!r}, pair {row[1]!r}"
+            pair = f"setting {row[0]!r}, pair {row[1]!r}"
             if _digest(row) != digest:
-                self.damaged(f"the record of {place} was altered")
+                self.damaged(f"the record of {pair} was altered")
             for (name, kind), value in zip(self._fields, row, strict=True):
                 if not _is_of(kind, value):
-                    self.damaged(f"{name} of {place} is {value!r:.40}")
+                    self.damaged(f"{name} of {pair} is {value!r:.40}")
         return np.array(
             [tuple(np.nan if value is None else value for value in row) for *row, _ in rows],
             dtype=list(self._fields),
@@ -171,29 +152,28 @@ class Store:
     def beads(self, setting: int, pair: int) -> np.ndarray | None:
         """Return a pair's string, (n, P), if it was kept."""
         query = "SELECT beads, digest FROM strings WHERE setting = ? AND pair = ?"
-        row = self._run(lambda: self._connection.execute(query, (setting, pair)).fetchone())
-        if row is None:
+        if not (rows := self._rows(query, (setting, pair))):
             return None
-        blob, digest = row
-        place = f"the string of setting {setting}, pair {pair}"
+        ((blob, digest),) = rows
+        string = f"the string of setting {setting}, pair {pair}"
         if _digest(blob) != digest:
-            self.damaged(f"{place} was altered")
+            self.damaged(f"{string} was altered")
         try:
             return _array(blob)
         except Exception:  # NumPy's parser raises many kinds
-            self.damaged(f"{place} is not an array")
+            self.damaged(f"{string} is not an array")
 
-    def damaged(self, what: object) -> NoReturn:
+    def damaged(self, reason: str) -> NoReturn:
         """Raise NconvexError: the file is not what it should be."""
         raise NconvexError(
-            f"{self.path} is damaged or not a survey ({what}); restore a copy or start a new file"
+            f"{self.path} is damaged or not a survey ({reason}); restore a copy or start a new file"
         )
 
     # -- Opening ----------------------------------------------------------------------------------
 
     def _require_file(self, missing_is_fine: bool) -> None:
-        """Refuse what is no file, in words that SQLite does not have."""
-        if self.path.name == ":memory:":
+        """Refuse a path that is no file, in plain words."""
+        if self.path.name == MEMORY:
             raise NconvexError(f"{self.path} would keep nothing; name a file, e.g. survey.sqlite")
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -224,33 +204,21 @@ class Store:
             self._unchanging = not self._journal()
             mode = "mode=ro&immutable=1" if self._unchanging else "mode=ro"
         self._connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{mode}",
+            MEMORY if self._in_memory else f"{self.path.absolute().as_uri()}?{mode}",
             uri=True,
-            timeout=PATIENCE,
+            timeout=WRITER_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
             execute = self._connection.execute
             execute("PRAGMA trusted_schema = OFF")
-            given_up = time.monotonic() + PATIENCE_FOR_TABLES
+            given_up = time.monotonic() + TABLES_TIMEOUT
             self._connection.set_progress_handler(lambda: time.monotonic() > given_up, 100_000)
             if not execute(_TABLES).fetchall() and configuration is not None:
                 self._write_ahead()
                 self._create(configuration, versions)
-            application, found = (
-                execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("application_id", "user_version")
-            )
-            if application != APPLICATION:
-                raise NconvexError(f"{self.path} is not a survey of nconvex; choose another file")
-            if found != FORMAT:
-                raise NconvexError(
-                    f"{self.path} is of format {found}, not {FORMAT}; use the version of nconvex "
-                    "that made it, or start a new file"
-                )
-            if execute(_TABLES).fetchall() != self._tables():
-                self.damaged("its tables are not those of this version")
+            self._require_ours()
             self._connection.set_progress_handler(None, 0)
             if (verdict := execute("PRAGMA quick_check").fetchone()[0]) != "ok":
                 self.damaged(verdict)
@@ -258,10 +226,8 @@ class Store:
             self.versions: dict[str, str] = self._about("versions")
             if configuration is None:
                 return
-            if {**self.configuration, GROWS: None} != {
-                **json.loads(_json(configuration)),
-                GROWS: None,
-            }:
+            asked = json.loads(_json(configuration))
+            if self.configuration | {GROWS: None} != asked | {GROWS: None}:
                 raise NconvexError(
                     f"{self.path} holds another survey; choose another file, or continue that one "
                     f"with `resume {self.path}`"
@@ -272,12 +238,27 @@ class Store:
             self._connection.close()
             raise
 
+    def _require_ours(self) -> None:
+        """Refuse other kinds of files, other formats, and any SQL that is not ours."""
+        application, found = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version")
+        )
+        if application != APPLICATION:
+            raise NconvexError(f"{self.path} is not a survey of nconvex; choose another file")
+        if found != FORMAT:
+            raise NconvexError(
+                f"{self.path} is of format {found}, not {FORMAT}; use the version of nconvex "
+                "that made it, or start a new file"
+            )
+        if self._connection.execute(_TABLES).fetchall() != self._tables():
+            self.damaged("its tables are not those of this version")
+
     def _about(self, key: str) -> dict[str, Any]:
-        """Return one of the two JSON objects that say what the file is about."""
-        query = "SELECT json FROM about WHERE key = ?"
-        row = self._run(lambda: self._connection.execute(query, (key,)).fetchone())
+        """Return one of the two JSON objects that describe the survey."""
+        rows = self._rows("SELECT json FROM about WHERE key = ?", (key,))
         try:
-            (text,) = row
+            ((text,),) = rows
             if len(text) > LONGEST_CONFIGURATION:
                 raise ValueError("it is too long")
             found = json.loads(text, parse_constant=_refuse_constant)
@@ -289,7 +270,7 @@ class Store:
 
     def _write_ahead(self) -> None:
         """Switch to a write-ahead log, waiting for others by hand: here SQLite itself does not."""
-        given_up = time.monotonic() + PATIENCE
+        given_up = time.monotonic() + WRITER_TIMEOUT
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -300,9 +281,7 @@ class Store:
                 time.sleep(0.01)
 
     def _create(self, configuration: Mapping[str, Any], versions: dict[str, str]) -> None:
-        with self._connection:
-            execute = self._connection.execute
-            execute("BEGIN IMMEDIATE")
+        with self._writing() as execute:
             if execute(_TABLES).fetchall():
                 return  # another process was faster
             execute(f"PRAGMA application_id = {APPLICATION}")
@@ -316,30 +295,36 @@ class Store:
     def _tables(self) -> list[tuple[str, str, str, str | None]]:
         """What SQLite lists, by name: the tables, and indices that it makes itself."""
         columns = ", ".join(f"{name} {_TYPES[kind.kind]}" for name, kind in self._fields)
+        key = "PRIMARY KEY (setting, pair)"
+        strings = f"setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, {key}"
+        listed: list[tuple[str, str, str | None]] = [
+            ("about", "about", "about (key TEXT PRIMARY KEY, json TEXT)"),
+            ("pairs", "pairs", f"pairs ({columns}, digest TEXT, {key}) WITHOUT ROWID"),
+            ("sqlite_autoindex_about_1", "about", None),
+            ("sqlite_autoindex_strings_1", "strings", None),
+            ("strings", "strings", f"strings ({strings})"),
+        ]
         return [
-            ("table", "about", "about", "CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)"),
-            (
-                "table",
-                "pairs",
-                "pairs",
-                f"CREATE TABLE pairs ({columns}, digest TEXT, PRIMARY KEY (setting, pair)) "
-                "WITHOUT ROWID",
-            ),
-            ("index", "sqlite_autoindex_about_1", "about", None),
-            ("index", "sqlite_autoindex_strings_1", "strings", None),
-            (
-                "table",
-                "strings",
-                "strings",
-                "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
-                "PRIMARY KEY (setting, pair))",
-            ),
+            ("table" if sql else "index", name, of, sql and f"CREATE TABLE {sql}")
+            for name, of, sql in listed
         ]
 
-    def _run(self, work: Callable[[], Any]) -> Any:
-        """Do something with the file, telling in plain words what is wrong with it."""
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._explained():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """One transaction: all of it is on disk at its end, or nothing."""
+        with self._explained(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection.execute
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into plain words."""
         try:
-            return work()
+            yield
         except sqlite3.OperationalError as error:
             message = str(error)
             if "full" in message or "I/O" in message:

@@ -1,4 +1,4 @@
-"""Many jobs at once: on threads, processes, an executor or a Dask cluster, whatever dies meanwhile.
+"""Many jobs at once: on threads, processes, an executor or a Dask cluster.
 
 A job is a tuple of arguments, and its result depends on these alone. So a job whose worker died is
 done again, a bounded number of times. Results come in the order in which they are finished.
@@ -21,44 +21,46 @@ from multiprocessing import connection, resource_tracker
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from nconvex.definitions import NconvexError, require_integer
 
 #: Workers at most; each takes some megabytes, a process 150.
 MOST_WORKERS = 1024
 
-#: Times that a job is begun before the death of its worker is not held for an accident.
+#: Times that a job is started, each time after its worker died.
 TRIES = 5
 
 #: Jobs that an executor is given ahead of the results.
 AHEAD = 1024
 
 #: Seconds without any result until a Dask cluster is asked whether it still has workers.
-PATIENCE = 30.0
+SILENCE = 30.0
 
 Job = tuple[Any, ...]
+Function = Callable[..., Any]
+Results = Generator[Any, None, None]
 
 
 class WorkersLost(NconvexError):
-    """Workers die; what was finished before is not touched by that."""
+    """Workers died too often; finished results are not affected."""
 
 
-def workers_or_all(workers: int | None) -> int:
+def workers_or_all(workers: int | np.integer[Any] | None) -> int:
     """Return the number of workers, which is that of the cores by default."""
     if workers is None:
         return os.cpu_count() or 1
     require_integer("workers", workers, 1, MOST_WORKERS)
-    return workers
+    return int(workers)
 
 
-def results(
-    function: Callable[..., Any], jobs: Iterable[Job], workers: int, executor: Any = None
-) -> Generator[Any, None, None]:
+def results(function: Function, jobs: Iterable[Job], workers: int, executor: Any = None) -> Results:
     """Yield function(*job) of each job; closing the generator drops the jobs that are left.
 
     Args:
-        function: Of a module, so that other processes find it; it takes `alive=` as well, which
-            it calls now and then, and which raises CancelledError where it should stop.
-        jobs: What to do; taken from as workers become free.
+        function: Of a module, so that other processes find it; it takes `check_cancelled=` as
+            well, which it calls now and then, and which raises CancelledError where it should stop.
+        jobs: Arguments of each call; one is taken when a worker becomes free.
         workers: Threads, where there is no executor.
         executor: `Processes`, a `concurrent.futures.Executor`, or a Dask `Client`.
 
@@ -82,30 +84,29 @@ def results(
 # -- Threads and executors ------------------------------------------------------------------------
 
 
-def _on_threads(
-    function: Callable[..., Any], jobs: Iterable[Job], workers: int
-) -> Generator[Any, None, None]:
+def _on_threads(function: Function, jobs: Iterable[Job], workers: int) -> Results:
     stop = threading.Event()
+    pool = ThreadPoolExecutor(workers)
 
-    def alive(*_: object) -> None:
+    def check_cancelled(*_: object) -> None:
         if stop.is_set():
             raise CancelledError
 
-    pool = ThreadPoolExecutor(workers)
+    def submit(job: Job) -> Any:
+        try:
+            return pool.submit(function, *job, check_cancelled=check_cancelled)
+        except RuntimeError as error:  # Python's, where the system refuses a thread
+            advice = "use fewer workers"
+            raise NconvexError(f"cannot start {workers} threads ({error}); {advice}") from None
+
     try:
-        yield from _as_finished(
-            lambda job: pool.submit(function, *job, alive=alive), jobs, 2 * workers
-        )
-    except RuntimeError as error:  # Python's, where the system refuses a thread
-        raise NconvexError(f"cannot start {workers} threads ({error}); use fewer workers") from None
+        yield from _as_finished(submit, jobs, 2 * workers)
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_executor(
-    function: Callable[..., Any], jobs: Iterable[Job], executor: Executor
-) -> Generator[Any, None, None]:
+def _on_executor(function: Function, jobs: Iterable[Job], executor: Executor) -> Results:
     try:
         yield from _as_finished(lambda job: executor.submit(function, *job), jobs, AHEAD)
     except BrokenExecutor as error:
@@ -118,7 +119,7 @@ def _as_finished(
     ahead: int,
     accidents: tuple[type[BaseException], ...] = (),
     check: Callable[[], None] | None = None,
-) -> Generator[Any, None, None]:
+) -> Results:
     """Submit jobs, some ahead, and yield the results of their futures.
 
     Not by `concurrent.futures.wait`: it takes the locks of all futures each time, and Ctrl-C in the
@@ -129,13 +130,13 @@ def _as_finished(
         jobs: What to do.
         ahead: Futures at a time.
         accidents: Errors after which a job is done again.
-        check: Called where nothing was finished for `PATIENCE` seconds; may raise.
+        check: Called where nothing was finished for `SILENCE` seconds; may raise.
     """
     jobs = iter(jobs)
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pending: dict[Any, tuple[Job, int]] = {}
 
-    def begin(job: Job, tries: int) -> None:
+    def start(job: Job, tries: int) -> None:
         future = submit(job)
         pending[future] = job, tries
         future.add_done_callback(finished.put)
@@ -143,22 +144,22 @@ def _as_finished(
     try:
         while True:
             for job in itertools.islice(jobs, ahead - len(pending)):
-                begin(job, 1)
+                start(job, 1)
             if not pending:
                 return
             try:
-                future = finished.get(timeout=PATIENCE if check else None)
+                future = finished.get(timeout=SILENCE if check else None)
             except queue.Empty:
                 assert check is not None
                 check()
                 continue
             job, tries = pending.pop(future)
             try:
-                result = future.result(PATIENCE)  # it is there, unless its worker died just now
+                result = future.result(SILENCE)  # it is there, unless its worker died just now
             except accidents as error:
                 if tries == TRIES:
                     raise WorkersLost(f"workers died {TRIES} times at one pair") from error
-                begin(job, tries + 1)
+                start(job, tries + 1)
                 continue
             yield result
     except BrokenExecutor:
@@ -172,16 +173,14 @@ def _as_finished(
 # -- Dask -----------------------------------------------------------------------------------------
 
 
-def _on_dask(
-    function: Callable[..., Any], jobs: Iterable[Job], client: Any
-) -> Generator[Any, None, None]:
+def _on_dask(function: Function, jobs: Iterable[Job], client: Any) -> Results:
     # Not by the client's executor: it reads a future's status after its result, and takes one for
     # the other where the result's worker died in between.
     from distributed import KilledWorker, TimeoutError
 
     def check() -> None:
         try:
-            client.wait_for_workers(1, timeout=PATIENCE)
+            client.wait_for_workers(1, timeout=SILENCE)
         except TimeoutError:
             raise WorkersLost("the Dask cluster has no workers left") from None
 
@@ -203,18 +202,20 @@ def _on_dask(
 
 
 class Processes:
-    """Worker processes: started when there is work for them, and anew when one dies.
+    """Worker processes: started when there is work for them, and replaced when one dies.
 
-    Each has a pipe of its own, and they are all served by the thread that asks for results. So
-    there is no lock or queue that a process could hold when it is killed, and no thread that could
-    wait for one. A worker ends with its parent, however that ends, and leaves Ctrl-C to it.
+    Each has its own pipe. The thread that asks for results serves all pipes. So no process holds a
+    lock or queue when it is killed, and no thread waits for one. A worker ends with its parent,
+    however that ends, and ignores Ctrl-C.
 
     Args:
         workers: Processes at most.
-        environment: Variables that each is given, beside its parent's.
+        environment: Variables for each process, beside its parent's.
     """
 
-    def __init__(self, workers: int, environment: Mapping[str, str] = MappingProxyType({})):
+    def __init__(
+        self, workers: int | np.integer[Any], environment: Mapping[str, str] = MappingProxyType({})
+    ):
         self._most = workers_or_all(workers)
         self._environment = dict(environment)
         self._idle: list[_Worker] = []
@@ -226,9 +227,7 @@ class Processes:
         while self._idle:
             self._idle.pop().end()
 
-    def results(
-        self, function: Callable[..., Any], jobs: Iterable[Job]
-    ) -> Generator[Any, None, None]:
+    def results(self, function: Function, jobs: Iterable[Job]) -> Results:
         """Yield function(*job) of each job; see `results`."""
         new = ((job, 1) for job in jobs)
         again: deque[tuple[Job, int]] = deque()
@@ -242,7 +241,7 @@ class Processes:
                     return
                 worker = self._idle.pop() if self._idle else _Worker(self._environment)
                 busy[worker.pipe] = worker, job, tries
-                worker.begin(function, job)
+                worker.start(function, job)
 
         try:
             while True:
@@ -293,7 +292,7 @@ class _Worker:
         finally:
             other.close()  # so that the pipe ends with the process
 
-    def begin(self, function: Callable[..., Any], job: Job) -> None:
+    def start(self, function: Function, job: Job) -> None:
         """Send a job; if the process died, its answer will say so."""
         with suppress(OSError):
             self.pipe.send((function, job))
@@ -305,14 +304,10 @@ class _Worker:
         except (EOFError, OSError):
             return None
 
-    def end(self, patience: float = 0.0) -> int | None:
-        """End the process, at once unless it is dying: nothing is lost with it.
-
-        Returns:
-            Its exit code.
-        """
+    def end(self, grace: float = 0.0) -> int | None:
+        """End the process after some seconds; nothing is lost with it. Returns its exit code."""
         self.pipe.close()
-        self._process.join(patience)
+        self._process.join(grace)
         self._process.kill()
         self._process.join()
         return self._process.exitcode
@@ -320,10 +315,10 @@ class _Worker:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Start a process undisturbed, and let it leave Ctrl-C alone from its first moment on.
+    """Start a process undisturbed; it ignores Ctrl-C from its first moment on.
 
-    Ctrl-C reaches a whole group of processes, but is the first one's business. There it comes once
-    the other has all that it is sent. To block it is not enough: threads of BLAS take it, too.
+    Ctrl-C reaches a whole group of processes, and only the parent acts on it, once the child has
+    all that it is sent. To block the signal is not enough: threads of BLAS receive it, too.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nconvex.commands import interrupts, outputs
 from nconvex.definitions import NconvexError, beside
 from nconvex.files import write_whole
+from nconvex.survey import running
 from nconvex.survey.command import main as survey
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
@@ -197,7 +198,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_left_alone(tmp_path, name,
 )
 def test_surveys_refuse_before_any_work(tmp_path, monkeypatch, capsys, argv, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nconvex.survey.command.survey", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(running, "run", lambda *_, **__: pytest.fail("work was done"))
     if argv == ["--store", "/"]:
         monkeypatch.undo()  # the store itself finds out
     try:

@@ -17,7 +17,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import NconvexError, RMSProp
-from nconvex.survey import pairs
+from nconvex.survey import running
 from nconvex.survey.command import main
 from nconvex.survey.store import FORMAT, Store
 
@@ -25,17 +25,17 @@ FIELDS = (("setting", "i8"), ("pair", "i8"), ("word", "U8"), ("flag", "?"), ("va
 ABOUT = {"what": [1, 2.5, "three"]}
 VERSIONS = {"nconvex": "0"}
 
-SETTINGS = pairs.grid(L0=(2e-2, 1e-2), samples=40, rmsprop=RMSProp(budget=400))
+SETTINGS = nc.survey.grid(L0=(2e-2, 1e-2), samples=40, rmsprop=RMSProp(budget=400))
 PAIRS = 12
 
 #: A process that surveys SETTINGS; more slowly than it could, so that kills hit it in the middle.
 WORKER = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from nconvex.survey import pairs
+import nconvex as nc
 from test_store import SETTINGS, PAIRS
 print("ready", flush=True)
-pairs.survey(SETTINGS, PAIRS, 5, sys.argv[1], workers=2, keep_strings=True,
+nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, store=sys.argv[1], workers=2, keep_strings=True,
              progress=lambda *_: time.sleep({pause}))
 """
 
@@ -50,7 +50,7 @@ def worker(path, pause=0.0):
 
 @pytest.fixture(scope="module")
 def uninterrupted():
-    return nc.survey.run(SETTINGS, PAIRS, 5, workers=1).records
+    return nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, workers=1).records
 
 
 def filled(path):
@@ -134,25 +134,27 @@ def test_a_string_is_read_no_larger_than_it_is(tmp_path):
 
 def test_a_survey_grows_and_is_the_same_as_in_one_go(tmp_path, uninterrupted):
     path = tmp_path / "s"
-    nc.survey.run(SETTINGS, 3, 5, path)
+    nc.survey.run(SETTINGS, pairs=3, seed=5, store=path)
     seen = []
-    grown = nc.survey.run(SETTINGS, PAIRS, 5, path, progress=lambda done, *_: seen.append(done))
+    grown = nc.survey.run(
+        SETTINGS, pairs=PAIRS, seed=5, store=path, progress=lambda done, *_: seen.append(done)
+    )
     assert seen == list(range(7, 2 * PAIRS + 1))  # what was there is not done again
     assert grown.records.tobytes() == uninterrupted.tobytes()
-    assert pairs.load(path).pairs == PAIRS
+    assert nc.survey.load(path).pairs == PAIRS
     with pytest.raises(NconvexError, match=f"of {PAIRS} pairs a setting, which can grow but not"):
-        nc.survey.run(SETTINGS, 3, 5, path)
+        nc.survey.run(SETTINGS, pairs=3, seed=5, store=path)
     with pytest.raises(NconvexError, match="holds another survey"):
-        nc.survey.run(SETTINGS, PAIRS, 6, path)
+        nc.survey.run(SETTINGS, pairs=PAIRS, seed=6, store=path)
     with pytest.raises(NconvexError, match="holds another survey"):
-        nc.survey.run(SETTINGS[:1], PAIRS, 5, path)
+        nc.survey.run(SETTINGS[:1], pairs=PAIRS, seed=5, store=path)
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
 def test_who_may_only_read_reads_and_leaves_all_as_it_is(monkeypatch, capsys):
     with tempfile.TemporaryDirectory() as folder:  # not pytest's, which others may not enter
         path = Path(folder) / "s"
-        survey = nc.survey.run(SETTINGS, 1, 5, path)
+        survey = nc.survey.run(SETTINGS, pairs=1, seed=5, store=path)
         before = path.stat().st_mtime_ns, path.read_bytes(), os.listdir(folder)
         path.chmod(0o444)
         os.chmod(folder, 0o555)
@@ -160,7 +162,7 @@ def test_who_may_only_read_reads_and_leaves_all_as_it_is(monkeypatch, capsys):
         if superuser:
             os.seteuid(65534)
         try:
-            assert pairs.load(path).records.tobytes() == survey.records.tobytes()
+            assert nc.survey.load(path).records.tobytes() == survey.records.tobytes()
             assert main(["status", str(path)]) == 0
             assert main(["export", str(path), "--csv", "-"]) == 0
             assert capsys.readouterr().out.count("\n") > 5
@@ -176,8 +178,8 @@ def test_who_may_only_read_reads_and_leaves_all_as_it_is(monkeypatch, capsys):
 def test_a_survey_is_read_while_others_write(tmp_path, uninterrupted):
     path = tmp_path / "s"
     counts = []
-    nc.survey.run(SETTINGS, PAIRS, 5, path, workers=1,
-              progress=lambda *_: counts.append(len(pairs.load(path).records)))  # fmt: skip
+    nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, store=path, workers=1,
+              progress=lambda *_: counts.append(len(nc.survey.load(path).records)))  # fmt: skip
     assert counts == list(range(1, 2 * PAIRS + 1))
     assert os.listdir(tmp_path) == ["s"]
 
@@ -199,14 +201,14 @@ def test_what_cannot_keep_a_survey_is_refused(tmp_path, monkeypatch, name, words
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     with pytest.raises(NconvexError, match=words):
-        nc.survey.run(SETTINGS, 1, 5, name)
+        nc.survey.run(SETTINGS, pairs=1, seed=5, store=name)
     assert os.listdir() == ["file"]
 
 
 def test_any_other_name_will_do(tmp_path):
     for name in ("with space", "per%cent", "what?mode=ro", "sharp#", "ü", "a&immutable=1"):
-        nc.survey.run(SETTINGS[0], 1, 5, tmp_path / name)
-        assert pairs.load(tmp_path / name).complete
+        nc.survey.run(SETTINGS[0], pairs=1, seed=5, store=tmp_path / name)
+        assert nc.survey.load(tmp_path / name).complete
         assert name in os.listdir(tmp_path)
 
 
@@ -234,12 +236,12 @@ def test_other_files_and_other_versions_are_told(tmp_path):
 
 def test_a_survey_is_not_continued_by_other_versions(tmp_path, monkeypatch):
     path = tmp_path / "s"
-    nc.survey.run(SETTINGS[0], 1, store=path)
-    older = {**pairs.versions(), "numba": "0.1"}
-    monkeypatch.setattr(pairs, "versions", lambda: older)
+    nc.survey.run(SETTINGS[0], pairs=1, store=path)
+    older = {**running.versions(), "numba": "0.1"}
+    monkeypatch.setattr(running, "versions", lambda: older)
     with pytest.raises(NconvexError, match="was made by nconvex"):
-        nc.survey.run(SETTINGS[0], 1, store=path)
-    assert len(pairs.load(path).records) == 1
+        nc.survey.run(SETTINGS[0], pairs=1, store=path)
+    assert len(nc.survey.load(path).records) == 1
 
 
 # -- Whatever happens ------------------------------------------------------------------------------
@@ -265,7 +267,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path, uninterrupted
         if not path.exists() or path.stat().st_size == 0:
             continue  # killed before it made the file
         try:
-            records = pairs.load(path).records
+            records = nc.survey.load(path).records
         except NconvexError:
             assert not seen  # killed while it made the file
             continue
@@ -279,7 +281,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path, uninterrupted
             files += 1
             seen = set()
             path = tmp_path / f"s{files}"
-    result = nc.survey.run(SETTINGS, PAIRS, 5, path, workers=2, keep_strings=True)
+    result = nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, store=path, workers=2, keep_strings=True)
     assert result.records.tobytes() == uninterrupted.tobytes()
 
 
@@ -289,7 +291,7 @@ def test_two_processes_on_one_file(tmp_path, uninterrupted):
     for run in runs:
         _, err = run.communicate(timeout=120)
         assert run.returncode == 0, err
-    assert pairs.load(path).records.tobytes() == uninterrupted.tobytes()
+    assert nc.survey.load(path).records.tobytes() == uninterrupted.tobytes()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs limits on files")
@@ -298,29 +300,57 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path, uninterrupted):
     code = f"""
 import resource, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
+import nconvex as nc
 from nconvex import NconvexError
-from nconvex.survey import pairs
 from test_store import SETTINGS, PAIRS
-pairs.survey(SETTINGS, PAIRS, 5, workers=1)
+nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, workers=1)
 room = 60_000
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 try:
-    pairs.survey(SETTINGS, PAIRS, 5, sys.argv[1], workers=2, keep_strings=True)
+    nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, store=sys.argv[1], workers=2, keep_strings=True)
 except NconvexError as error:
     print(error)
 """
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "what was finished is safe; make room and resume" in run.stdout
-    records = pairs.load(path).records
+    records = nc.survey.load(path).records
     assert 0 < len(records) < len(uninterrupted)
-    assert pairs.resume(path).records.tobytes() == uninterrupted.tobytes()
+    assert nc.survey.resume(path).records.tobytes() == uninterrupted.tobytes()
 
 
-def test_the_configuration_is_plain_json(tmp_path):
-    path = tmp_path / "s"
-    nc.survey.run(SETTINGS, 1, 5, path)
-    connection = sqlite3.connect(path)
-    ((text,),) = connection.execute("SELECT json FROM about WHERE key = 'configuration'")
-    connection.close()
-    assert json.loads(text)["settings"][0]["L0"] == 2e-2
+def test_the_layout_of_format_2_does_not_change(tmp_path):
+    nc.survey.run(SETTINGS[0], pairs=1, seed=5, store=tmp_path / "s")
+    with closing(sqlite3.connect(tmp_path / "s")) as connection:
+        tables = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        ((text,),) = connection.execute("SELECT json FROM about WHERE key = 'configuration'")
+    record = (
+        "setting INTEGER, pair INTEGER, task TEXT, activation TEXT, loss TEXT, hidden TEXT, "
+        "L0 REAL, alpha REAL, depth INTEGER, accept REAL, sampler TEXT, outcome TEXT, "
+        "connected INTEGER, certified INTEGER, beads REAL, normalized_length REAL, "
+        "path_length REAL, max_error_lower REAL, max_error REAL, line_max_error REAL, "
+        "loss_1 REAL, loss_2 REAL, starts INTEGER, training_steps INTEGER, search_steps REAL, "
+        "segments_above REAL, steepest REAL"
+    )
+    assert tables == [
+        ("CREATE TABLE about (key TEXT PRIMARY KEY, json TEXT)",),
+        (f"CREATE TABLE pairs ({record}, digest TEXT, PRIMARY KEY (setting, pair)) WITHOUT ROWID",),
+        (None,),
+        (None,),
+        (
+            "CREATE TABLE strings (setting INTEGER, pair INTEGER, beads BLOB, digest TEXT, "
+            "PRIMARY KEY (setting, pair))",
+        ),
+    ]
+    rmsprop = {
+        "learning_rate": 5e-3, "final_learning_rate": 1e-4, "decay": 0.9, "epsilon": 1e-8,
+        "budget": 400, "check_every": 10,
+    }  # fmt: skip
+    setting = {
+        "task": "quadratic", "activation": "relu", "loss": "mse", "hidden": [4, 4], "L0": 2e-2,
+        "alpha": 0.8, "depth": 10, "accept": 1.0, "insert": "peak", "sampler": "plain",
+        "samples": 40, "rmsprop": rmsprop, "bead_rmsprop": None,
+    }  # fmt: skip
+    expected = {"settings": [setting], "pairs": 1, "seed": [5], "keep_strings": False}
+    assert json.loads(text) == expected
+    assert FORMAT == 2

@@ -10,16 +10,15 @@ import pytest
 
 import nconvex as nc
 from nconvex import NconvexError, RMSProp
-from nconvex.survey import pairs
 from nconvex.survey.command import main
 
-SETTINGS = pairs.grid(L0=(2e-2, 1e-2), samples=40, rmsprop=RMSProp(budget=400))
+SETTINGS = nc.survey.grid(L0=(2e-2, 1e-2), samples=40, rmsprop=RMSProp(budget=400))
 
 
 def test_every_other_list_of_tables_is_refused_and_its_sql_never_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     whole, path = tmp_path / "whole", tmp_path / "s"
-    nc.survey.run(SETTINGS, 1, 5, whole)
+    nc.survey.run(SETTINGS, pairs=1, seed=5, store=whole)
     for statement in attack_surveys.SCHEMAS:  # views and triggers without end among them
         shutil.copy(whole, path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -35,7 +34,7 @@ def test_every_other_list_of_tables_is_refused_and_its_sql_never_run(tmp_path, m
 
 def test_a_list_of_tables_without_end_is_given_up(tmp_path, monkeypatch):
     path = tmp_path / "s"
-    nc.survey.run(SETTINGS[0], 1, store=path)
+    nc.survey.run(SETTINGS[0], pairs=1, store=path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute("PRAGMA writable_schema = ON")
@@ -44,9 +43,9 @@ def test_a_list_of_tables_without_end_is_given_up(tmp_path, monkeypatch):
             [(f"v{k}", f"v{k}", f"CREATE VIEW v{k} AS SELECT 1") for k in range(20_000)],
         )
         connection.execute("COMMIT")
-    monkeypatch.setattr("nconvex.survey.store.PATIENCE_FOR_TABLES", -1.0)
+    monkeypatch.setattr("nconvex.survey.store.TABLES_TIMEOUT", -1.0)
     with pytest.raises(NconvexError, match=r"is damaged or not a survey \(interrupted\)"):
-        pairs.load(path)
+        nc.survey.load(path)
 
 
 def test_mutated_stores_are_refused_in_one_line_or_read(tmp_path):
@@ -81,7 +80,7 @@ def test_mutated_stores_are_refused_in_one_line_or_read(tmp_path):
 )
 def test_records_that_no_survey_makes_are_refused(tmp_path, column, value):
     path = tmp_path / "s"
-    good = nc.survey.run(SETTINGS[0], 1, 5, path).records
+    good = nc.survey.run(SETTINGS[0], pairs=1, seed=5, store=path).records
     assert good["connected"][0]
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"UPDATE pairs SET {column} = ?", (value,))
@@ -89,6 +88,6 @@ def test_records_that_no_survey_makes_are_refused(tmp_path, column, value):
         if column != "digest":
             connection.execute("UPDATE pairs SET digest = ?", (attack_surveys.digest([*row[:-1]]),))
     with pytest.raises(NconvexError, match=r"s is damaged or not a survey \("):
-        pairs.load(path)
+        nc.survey.load(path)
     with pytest.raises(NconvexError, match=r"s is damaged or not a survey \("):
-        pairs.resume(path)
+        nc.survey.resume(path)

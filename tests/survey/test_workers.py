@@ -17,28 +17,32 @@ import pytest
 import nconvex as nc
 from nconvex import NconvexError
 from nconvex.kernels import jit
-from nconvex.survey import command, pairs, workers
+from nconvex.survey import command, job, workers
 from nconvex.survey.workers import Processes, WorkersLost
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 
 
-def square(number, alive=None):
+def square(number, check_cancelled=None):
     return number * number
 
 
-def fail(number, alive=None):
+def fail(number, check_cancelled=None):
     raise NconvexError(f"no {number}")
 
 
-def die(number, alive=None):
+def overflow(number, check_cancelled=None):
+    raise RuntimeError("in the job")
+
+
+def die(number, check_cancelled=None):
     """Kill this process, from 3 on each time."""
     if number >= 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-def die_once(flag, number, alive=None):
+def die_once(flag, number, check_cancelled=None):
     """Kill this process the first time."""
     if not os.path.exists(flag):
         open(flag, "x").close()
@@ -46,11 +50,11 @@ def die_once(flag, number, alive=None):
     return number
 
 
-def variable(name, alive=None):
+def variable(name, check_cancelled=None):
     return os.environ.get(name)
 
 
-def sleep(seconds, alive=None):
+def sleep(seconds, check_cancelled=None):
     time.sleep(seconds)
 
 
@@ -80,6 +84,8 @@ def test_whoever_works_all_results_come_once():
         for work in (None, two, executor):
             with pytest.raises(NconvexError, match="no 7"):
                 list(workers.results(fail, [(7,)], 1, work))
+            with pytest.raises(RuntimeError, match=r"^in the job$"):  # no matter of threads
+                list(workers.results(overflow, [(7,)], 1, work))
         assert list(workers.results(square, [], 1, two)) == []
     assert not multiprocessing.active_children()
 
@@ -87,13 +93,13 @@ def test_whoever_works_all_results_come_once():
 def test_workers_of_a_quiet_survey_announce_no_compilation(monkeypatch):
     heard = []
 
-    def surveyed(*args):
-        with args[5] as pool:
+    def surveyed(*_, executor, **__):
+        with executor as pool:
             heard.extend(pool.results(variable, [(jit.QUIET,)]))
         raise NconvexError("done")
 
     monkeypatch.delenv(jit.QUIET, raising=False)
-    monkeypatch.setattr(command, "survey", surveyed)
+    monkeypatch.setattr("nconvex.survey.running.run", surveyed)
     assert command.main(["run", "--processes", "--workers", "1"]) == 2
     assert command.main(["run", "--processes", "--workers", "1", "--quiet"]) == 2
     assert heard == [None, "1"]
@@ -164,15 +170,15 @@ def test_what_is_said_of_lost_workers_is_true(tmp_path, monkeypatch):
     setting = nc.survey.Setting(L0=1e-2, samples=20)
 
     def lost(*_):
-        yield pairs.run(0, 0, setting, (0, 0), False)
+        yield job.connect_pair(0, 0, setting, (0, 0), False)
         raise WorkersLost("they died")
 
     monkeypatch.setattr(workers, "results", lost)
     with pytest.raises(NconvexError, match="they died; nothing keeps what was finished: name a st"):
-        nc.survey.run(setting, 2)
+        nc.survey.run(setting, pairs=2)
     with pytest.raises(NconvexError, match=r"they died; what was finished is in .*s: resume it"):
-        nc.survey.run(setting, 2, store=tmp_path / "s")
-    assert len(pairs.load(tmp_path / "s").records) == 1
+        nc.survey.run(setting, pairs=2, store=tmp_path / "s")
+    assert len(nc.survey.load(tmp_path / "s").records) == 1
 
 
 @needs_kill
@@ -228,9 +234,9 @@ def test_a_dask_cluster_may_lose_workers_but_not_all(monkeypatch, tmp_path):
             workers.results(square, jobs, 1, client.get_executor())
         run = ["run", "--L0", "1e-2", "--pairs", "4", "--quiet", "--store", str(tmp_path / "s")]
         assert main([*run, "--dask", cluster.scheduler_address]) == 0
-        expected = nc.survey.run(nc.survey.grid(L0=(1e-2,)), 4).records
-        assert pairs.load(tmp_path / "s").records.tobytes() == expected.tobytes()
-        monkeypatch.setattr(workers, "PATIENCE", 0.2)
+        expected = nc.survey.run(nc.survey.grid(L0=(1e-2,)), pairs=4).records
+        assert nc.survey.load(tmp_path / "s").records.tobytes() == expected.tobytes()
+        monkeypatch.setattr(workers, "SILENCE", 0.2)
         cluster.scale(0)
         with pytest.raises(WorkersLost, match="has no workers left"):
             list(workers.results(sleep, itertools.repeat((60.0,), 3), 1, client))
