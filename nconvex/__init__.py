@@ -19,6 +19,7 @@ from nconvex.commands import interrupts as _interrupts  # noqa: F401 - Ctrl-C no
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nconvex.adapters.function import FunctionLandscape
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     CITATION,
@@ -31,7 +32,7 @@ from nconvex.definitions import (
     TrainingStatus,
 )
 from nconvex.definitions import VERSION as __version__
-from nconvex.landscape import FunctionLandscape, Landscape
+from nconvex.landscape import Landscape
 from nconvex.network import MLP, Problem
 from nconvex.pair import Pair, run_pair
 from nconvex.samplers import BreadthFirst, Plain, Revive, Springs, connect

@@ -22,7 +22,7 @@ def blocks(language):
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = blocks("python")
-    assert len(example.strip().splitlines()) <= 11
+    assert len(example.strip().splitlines()) <= 12
     exec(compile(example, "README.md", "exec"), {})
     assert "connected: the loss is at most L0" in capsys.readouterr().out
     assert nc.load_string("string.npz").connected

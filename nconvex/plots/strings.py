@@ -38,6 +38,8 @@ def summary(
     """Draw three figures side by side: losses, the string in space, and what the models do.
 
     The third is drawn by `draw_models`, e.g. `predictions` or `digits`.
+
+    Example: `python -m nconvex.quad` draws it.
     """
     figure = Figure(figsize=(15, 4.8), layout="constrained")
     parts: Any = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
@@ -54,6 +56,8 @@ def loss_along(
     """Draw γ on the straight line between the ends, and along the string, against L₀.
 
     The horizontal axis is the fraction of each path's own length; every bead is marked.
+
+    Example: README, "From Python".
     """
     figure = _figure(figure)
     axes = figure.subplots()
@@ -88,6 +92,8 @@ def string_in_space(
     """Draw the string on its beads' first three principal components, coloured by log loss.
 
     Its shadows are on the walls. Directions of no spread stay flat: two beads span a line only.
+
+    Example: see `summary`.
     """
     figure = _figure(figure)
     with rc_context({"grid.color": "#e6e6e6"}):  # faint, so that the shadows stand out
@@ -139,6 +145,8 @@ def predictions(
 
     The middle model is the bead nearest to half way, or without beads the point half way.
     Its network must map one input to one output.
+
+    Example: see `summary`.
     """
     figure = _figure(figure)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
@@ -172,6 +180,8 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
 
     Of each label, the image is taken whose label's probability varies most along the path; then the
     `images` that vary most are drawn. The inputs must be square.
+
+    Example: see `summary`.
     """
     figure = _figure(figure)
     chosen = _doubtful(problem, string, images)

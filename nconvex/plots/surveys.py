@@ -30,6 +30,8 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
     compared, it is the accuracy that L₀ stands for. Each combination of what else varies has a
     curve. Failures are open symbols beside the connected share. Where α varies, a fifth panel
     compares the beads with the number that suffices in theory. `published` points are drawn, too.
+
+    Example: `python -m nconvex.survey plot FILE` draws it.
     """
     x, xlabel, curves = _curves(survey)
     rows = survey.aggregates()

@@ -20,6 +20,8 @@ def disconnectivity(connectivity: Connectivity, levels: Sequence[float] = ()) ->
     A leaf ends at its model's loss; branches meet at the lowest loss at which their models are
     known to be connected: an upper bound, since paths may have been missed. The thresholds
     `levels` are marked.
+
+    Example: `examples/components.py`.
     """
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     tree, count = figure.subplots(1, 2)

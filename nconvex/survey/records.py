@@ -79,6 +79,8 @@ class Survey(Result):
         seed: Of the survey.
         records: Structured array with `FIELDS`, in the order of setting and pair; a pair that is
             not finished has no record.
+
+    Example: see `run`.
     """
 
     settings: tuple[Setting, ...]

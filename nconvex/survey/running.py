@@ -104,6 +104,8 @@ def load(store: str | os.PathLike[str]) -> Survey:
 
     Raises:
         NconvexError: The file does not exist, is damaged, or of another version.
+
+    Example: see `resume`.
     """
     with Store(store, FIELDS) as kept:
         return _read(kept)
@@ -121,6 +123,8 @@ def resume(
     Raises:
         NconvexError: As for `run`, or the file does not exist.
         KeyboardInterrupt: As for `run`.
+
+    Example: README, "Many pairs".
     """
     with Store(store, FIELDS) as kept:
         plan = _plan(kept)
