@@ -33,7 +33,7 @@ import math
 
 import numpy as np
 
-from nconvex.kernels.jit import careful_part, kernel, part
+from nconvex.kernels.jit import inlined, inlined_strict, kernel
 from nconvex.kernels.parts import MSE, loss_and_slope, rmsprop_step
 from nconvex.kernels.vectors import line_residuals
 
@@ -107,7 +107,7 @@ def running_sums(x: np.ndarray, Y: np.ndarray) -> np.ndarray:
 # -- Where a line changes its sign ----------------------------------------------------------------
 
 
-@careful_part
+@inlined_strict
 def crossing(slope, shift, x, first, last, ranks):
     """The sample in (first, last] from which slope x + shift has another sign than at first.
 
@@ -130,7 +130,7 @@ def crossing(slope, shift, x, first, last, ranks):
     return low
 
 
-@part
+@inlined
 def insert(pieces, count, cut):
     """Put a cut among the first samples of `count` pieces, in order; returns how many now."""
     at = count
@@ -141,7 +141,7 @@ def insert(pieces, count, cut):
     return count + 1
 
 
-@careful_part
+@inlined_strict
 def split(slopes, shifts, x, start, end, ranks, pieces, places, rises):
     """Cut the samples [start, end) where one of a layer's units changes its sign.
 
@@ -169,7 +169,7 @@ def split(slopes, shifts, x, start, end, ranks, pieces, places, rises):
 # -- Losses of the residuals r = slope x + shift - y of a piece -----------------------------------
 
 
-@part
+@inlined
 def residual_losses(x, y, start, end, slope, shift, loss):
     """Sums over the samples [start, end): of the losses, of their derivatives s, and of s x."""
     result = 0.0
@@ -188,7 +188,7 @@ def residual_losses(x, y, start, end, slope, shift, loss):
     return result, total, moment
 
 
-@part
+@inlined
 def residual_sums(sums, start, end, slope, shift, k):
     """Sums of s = 2 r and of s x over the samples [start, end), output k, by running sums."""
     middles = sums.shape[0] - 1
@@ -207,7 +207,7 @@ def residual_sums(sums, start, end, slope, shift, k):
 # -- The network ----------------------------------------------------------------------------------
 
 
-@part
+@inlined
 def forward(theta, layers, layer, lines):
     """A layer's z as lines, from the lines of the activations below, on one piece."""
     n_in = layers[layer, 0]
@@ -228,7 +228,7 @@ def forward(theta, layers, layer, lines):
             shifts[k] += row[k] * shift
 
 
-@part
+@inlined
 def backward(layers, theta, layer, lines, places, rises, start, gradient):
     """Add a piece's share to the gradient of a layer, and to the sums of the layer below.
 
@@ -260,7 +260,7 @@ def backward(layers, theta, layer, lines, places, rises, start, gradient):
         lines[SUM_X, layer, i] += below_x
 
 
-@part
+@inlined
 def mean_loss(theta, layers, loss, X, Y, ranks, sums, lines, cuts, turns, gradient):
     """As in `kernels`, by pieces; with `sums` the gradient alone, of the squared error.
 

@@ -20,7 +20,7 @@ primitives below see one-dimensional contiguous rows and nothing else.
 
 import math
 
-from nconvex.kernels.jit import kernel, part
+from nconvex.kernels.jit import inlined, kernel
 from nconvex.kernels.parts import (
     activate,
     activate_backward,
@@ -38,28 +38,28 @@ TILE = 512
 # -- Rows: y, x, d are rows of samples ------------------------------------------------------------
 
 
-@part
+@inlined
 def set_one(y, bias, w, x):
     """y = bias + w x."""
     for n in range(y.size):
         y[n] = bias + w * x[n]
 
 
-@part
+@inlined
 def set_four(y, bias, w0, w1, w2, w3, x0, x1, x2, x3):
     """y = bias + w0 x0 + w1 x1 + w2 x2 + w3 x3: four inputs a pass, a fourth of the stores."""
     for n in range(y.size):
         y[n] = bias + w0 * x0[n] + w1 * x1[n] + w2 * x2[n] + w3 * x3[n]
 
 
-@part
+@inlined
 def add_four(y, w0, w1, w2, w3, x0, x1, x2, x3):
     """y += w0 x0 + w1 x1 + w2 x2 + w3 x3."""
     for n in range(y.size):
         y[n] += w0 * x0[n] + w1 * x1[n] + w2 * x2[n] + w3 * x3[n]
 
 
-@part
+@inlined
 def combine(y, bias, theta, offset, stride, x, first, count):
     """y = bias + sum_i theta[offset + i stride] x[first + i], for i < count: one unit's input."""
     m = y.size
@@ -99,7 +99,7 @@ def combine(y, bias, theta, offset, stride, x, first, count):
         i += 1
 
 
-@part
+@inlined
 def dot_four(d, x0, x1, x2, x3):
     """Sums of d x0, d x1, d x2, d x3: d is loaded once."""
     s0 = 0.0
@@ -118,7 +118,7 @@ def dot_four(d, x0, x1, x2, x3):
 # -- Losses ---------------------------------------------------------------------------------------
 
 
-@part
+@inlined
 def residual_loss(output, target, slope, loss):
     """Sum of the losses of one output unit over a tile; slope becomes the derivatives."""
     result = 0.0
@@ -131,7 +131,7 @@ def residual_loss(output, target, slope, loss):
 # -- The network ----------------------------------------------------------------------------------
 
 
-@part
+@inlined
 def forward(theta, layers, X, start, count, activations):
     """Run the samples start .. start + count through the network; returns the rows filled.
 
@@ -157,7 +157,7 @@ def forward(theta, layers, X, start, count, activations):
     return filled
 
 
-@part
+@inlined
 def backward(theta, layers, count, activations, deltas, gradient):
     """Add one tile's share to the gradient; deltas[0] holds dL/da of the output on entry.
 
@@ -203,7 +203,7 @@ def backward(theta, layers, count, activations, deltas, gradient):
         above = 1 - above
 
 
-@part
+@inlined
 def mean_loss(theta, layers, loss, X, Y, activations, deltas, gradient):
     """L(X, θ) = 1/N sum over samples and output units of the residual's loss.
 

@@ -33,8 +33,8 @@ from nconvex.definitions import (
     require_theta,
     shown,
 )
-from nconvex.kernels import classifier as wide
-from nconvex.kernels import parts
+from nconvex.kernels import classifier, classifier_gamma, parts
+from nconvex.kernels.parts import TILE
 from nconvex.kernels.vectors import aligned
 from nconvex.landscape import descent_status, settings
 from nconvex.network.base import NetworkLandscape
@@ -114,12 +114,12 @@ class Classification(NetworkLandscape):
         self.batch = min(batch, len(self.X))
         self._layers = model.layers
         self._n_parameters = model.n_parameters
-        self._questions = _sparse(self.X_test)
-        self._dense = np.count_nonzero(self.X) > DENSE * self.X.size
-        self._examples = ((self.X,) if self._dense else _sparse(self.X)) + (self.labels,)
-        looks = (self.X_test,) if self._dense else self._questions
-        self._looks = (*looks, self.labels_test)
-        self._descending = _blocked(model)
+        self._sparse_test = _sparse(self.X_test)
+        dense = np.count_nonzero(self.X) > DENSE * self.X.size
+        self._train = (*((None, None, self.X) if dense else _sparse(self.X)), self.labels)
+        test_inputs = (None, None, self.X_test) if dense else self._sparse_test
+        self._test = (*test_inputs, self.labels_test)
+        self._blocked = _blocked(model)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
         self._memory = _Memory()
 
@@ -139,15 +139,9 @@ class Classification(NetworkLandscape):
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._blocks(theta)
         gradient = aligned(w.size, dtype=np.float32)
-        kernel = wide.dense_gradient if self._dense else wide.sparse_gradient
-        loss = kernel(
-            w,
-            self._first(w),
-            self._descending,
-            *self._examples,
-            samples,
-            *self._descent_work(gradient, len(samples)),
-            self._first(gradient),
+        workspace, pixels, slopes = self._workspace(len(samples))
+        loss = classifier.loss_and_gradient(
+            w, self._blocked, self._train, samples, workspace, pixels, gradient, slopes
         )
         return float(loss), self._restored(gradient)
 
@@ -158,14 +152,8 @@ class Classification(NetworkLandscape):
         theta = require_theta("theta", theta, self._n_parameters)
         w = self._blocks(theta)
         mean_square, gradient = (aligned(w.size, dtype=np.float32) for _ in range(2))
-        work = self._descent_work(gradient, self.batch)
-        state: tuple[np.ndarray, ...] = (w, self._first(w), mean_square)
-        if self._dense:
-            work += (self._first(gradient),)
-        else:
-            state += (self._first(mean_square),)
-            work += (aligned(wide.PANEL, dtype=np.float32),)
-        descend = wide.dense_descend if self._dense else wide.sparse_descend
+        workspace, pixels, slopes = self._workspace(self.batch)
+        row = aligned(classifier.PANEL, dtype=np.float32)
         tests = np.arange(len(self.X_test))
         look = float(len(self.X_test)) * self._n_parameters
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
@@ -175,19 +163,24 @@ class Classification(NetworkLandscape):
             if taken == len(order):
                 order, taken = self._batches(rng), 0
             before = step
-            step, reached = descend(
-                *state,
-                self._descending,
+            step, reached = classifier.descend(
+                w,
+                mean_square,
+                self._blocked,
                 self.metric == "error",
                 wanted,
-                *self._examples,
-                *self._looks,
+                self._train,
+                self._test,
                 order[taken : taken + chunk],
                 tests,
                 *settings.numbers,
                 step,
                 settings.budget,
-                *work,
+                workspace,
+                pixels,
+                gradient,
+                slopes,
+                row,
             )
             taken += step - before
             if reached > wanted and step < settings.budget:
@@ -241,8 +234,8 @@ class Classification(NetworkLandscape):
             exact = (W.astype(np.float32) == W).all()
         weights = aligned(*W.shape, dtype=np.float32 if exact else np.float64)
         weights[:] = W
-        tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
-        wide.first_layer(weights, b, *self._questions, self._members, aligned(16, b.size), tiles)
+        tiles = aligned(len(self._members), W.shape[1] * TILE)
+        classifier_gamma.first_layer(weights, b, *self._sparse_test, self._members, aligned(16, b.size), tiles)
         self._memory.keep(key, tiles)
         return tiles
 
@@ -256,7 +249,7 @@ class Classification(NetworkLandscape):
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (float(len(self.X_test)) * later)))
         for start in range(0, t.size, chunk):
             part = slice(start, start + chunk)
-            wide.gammas(
+            classifier_gamma.gammas(
                 t[part],
                 theta1,
                 theta2,
@@ -267,8 +260,8 @@ class Classification(NetworkLandscape):
                 self._counts,
                 len(self.X_test),
                 aligned(self._n_parameters),
-                aligned(2, max(self.model.sizes[1:]) * wide.TILE),
-                aligned(3, wide.TILE),
+                aligned(2, max(self.model.sizes[1:]) * TILE),
+                aligned(3, TILE),
                 losses[part],
                 wrong[part],
             )
@@ -277,37 +270,35 @@ class Classification(NetworkLandscape):
     def _first(self, w: np.ndarray) -> np.ndarray:
         """The first layer's weights, (blocks, n_in, TILE), as a view of a descent's vector."""
         n_in = self.model.sizes[0]
-        return w[: self._descending[0, 3]].reshape(-1, n_in, wide.TILE)
+        return w[: self._blocked[0, 3]].reshape(-1, n_in, TILE)
 
-    def _descent_work(self, gradient: np.ndarray, batch: int) -> tuple[np.ndarray, ...]:
+    def _workspace(self, batch: int) -> tuple[Any, Any, np.ndarray]:
         """Make the workspaces of `wide`'s descents and gradients, around a gradient."""
         n_in, h = self.model.sizes[:2]
         tiles = [_whole_tiles(units) for units in self.model.sizes[1:]]
-        common = (
-            aligned(tiles[0] * wide.TILE, dtype=np.float32),
-            aligned(sum(tiles) * wide.TILE, dtype=np.float32),
-            aligned(3, max(tiles) * wide.TILE, dtype=np.float32),
-            aligned(max(tiles) * wide.TILE, dtype=np.float32),
-            aligned(3, wide.TILE),
-            gradient,
+        dense = self._train[0] is None
+        workspace = (
+            aligned(TILE * n_in, dtype=np.float32) if dense else None,
+            aligned(tiles[0] * TILE, dtype=np.float32),
+            aligned(sum(tiles) * TILE, dtype=np.float32),
+            aligned(3, max(tiles) * TILE, dtype=np.float32),
+            aligned(max(tiles) * TILE, dtype=np.float32),
+            aligned(3, TILE),
         )
-        if self._dense:
-            inputs = aligned(wide.TILE * n_in, dtype=np.float32)
-            slopes = aligned(tiles[0] // wide.TILE, wide.TILE, wide.TILE, dtype=np.float32)
-            return (inputs, *common, slopes)
-        starts = self._examples[0]
-        pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
-        return (
-            *common,
-            aligned(-(-h // wide.PANEL), batch, wide.PANEL, dtype=np.float32),
+        if dense:
+            return workspace, None, aligned(tiles[0] // TILE, TILE, TILE, dtype=np.float32)
+        starts = self._train[0]
+        most = min(batch * int(np.diff(starts).max()), int(starts[-1]))
+        pixels = (
             np.empty(n_in, dtype=np.int64),
-            np.empty(pixels, dtype=np.min_scalar_type(batch - 1)),
-            np.empty(pixels, dtype=np.float32),
+            np.empty(most, dtype=np.min_scalar_type(batch - 1)),
+            np.empty(most, dtype=np.float32),
         )
+        return workspace, pixels, aligned(-(-h // classifier.PANEL), batch, classifier.PANEL, dtype=np.float32)
 
     def _blocks(self, theta: np.ndarray) -> np.ndarray:
         """θ as a descent's vector, in float32; see `wide`."""
-        end = self._descending[-1, 3] + self._descending[-1, 1]
+        end = self._blocked[-1, 3] + self._blocked[-1, 1]
         w = aligned(end, dtype=np.float32)
         with np.errstate(over="ignore"):  # a weight beyond float32 makes the descent diverge
             for (W, b), (source, offset) in self._pieces(theta, w):
@@ -325,13 +316,13 @@ class Classification(NetworkLandscape):
         """Weights and biases, layer by layer, as views of a descent's vector and of θ."""
         for layer, (W, b) in enumerate(self.model.unpack(theta)):
             assert b is not None
-            n_in, n_out, weights, biases = self._descending[layer, :4]
+            n_in, n_out, weights, biases = self._blocked[layer, :4]
             if layer == 0:
                 blocks = self._first(w)
                 for block in range(len(blocks)):
-                    columns = slice(block * wide.TILE, (block + 1) * wide.TILE)
+                    columns = slice(block * TILE, (block + 1) * TILE)
                     units = len(b[columns])
-                    offset = w[biases + block * wide.TILE :][:units]
+                    offset = w[biases + block * TILE :][:units]
                     yield (blocks[block, :, :units], offset), (W[:, columns], b[columns])
             else:
                 transposed = w[weights : weights + n_in * n_out].reshape(n_out, n_in)
@@ -406,7 +397,7 @@ def _classes(name: str, given: np.ndarray, samples: int, classes: int) -> np.nda
 
 
 def _whole_tiles(units: int) -> int:
-    return -(-units // wide.TILE) * wide.TILE
+    return -(-units // TILE) * TILE
 
 
 def _blocked(model: MLP) -> np.ndarray:
@@ -433,6 +424,6 @@ def _tiles(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     tiles: list[np.ndarray] = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        tiles += [members[start : start + wide.TILE] for start in range(0, len(members), wide.TILE)]
-    filled = np.array([np.pad(tile, (0, wide.TILE - len(tile)), "edge") for tile in tiles])
+        tiles += [members[start : start + TILE] for start in range(0, len(members), TILE)]
+    filled = np.array([np.pad(tile, (0, TILE - len(tile)), "edge") for tile in tiles])
     return labels[[tile[0] for tile in tiles]], filled, np.array([len(tile) for tile in tiles])

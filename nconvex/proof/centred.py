@@ -54,9 +54,7 @@ A tile of TILE samples of one unit is a *block*: the rows v, D, E, S, one behind
 
 import math
 
-from nconvex.kernels.jit import careful_kernel as kernel
-from nconvex.kernels.jit import careful_part as part
-from nconvex.kernels.jit import part as sum_part
+from nconvex.kernels.jit import inlined, inlined_strict, kernel_strict
 from nconvex.kernels.parts import (
     ERROR,
     IDENTITY,
@@ -88,7 +86,7 @@ RESOLUTION = 4.0
 # -- Weights of an interval -----------------------------------------------------------------------
 
 
-@part
+@inlined_strict
 def mix_weights(theta1, theta2, c, r, layers, labels, weights):
     """Lay out W, dW, |W| and r |dW| of each unit, for the interval; see `room`.
 
@@ -123,7 +121,7 @@ def mix_weights(theta1, theta2, c, r, layers, labels, weights):
 # -- One block from others ------------------------------------------------------------------------
 
 
-@part
+@inlined_strict
 def add_input(y, x, w, d):
     """A block y += one input's row x, which does not depend on t."""
     for n in range(TILE):
@@ -131,7 +129,7 @@ def add_input(y, x, w, d):
         y[TILE + n] += d * x[n]
 
 
-@part
+@inlined_strict
 def add_four(y, x0, x1, x2, x3, weights, p0, p1, p2, p3):
     """A block y += four units' blocks, with their weights at p0 to p3."""
     w0, w1, w2, w3 = weights[0, p0], weights[0, p1], weights[0, p2], weights[0, p3]
@@ -161,7 +159,7 @@ def add_four(y, x0, x1, x2, x3, weights, p0, p1, p2, p3):
         )
 
 
-@part
+@inlined_strict
 def rectify(y, r, leak):
     """ReLU with the slope `leak` below zero, of a block; tells whether anything is left of it."""
     on = 0
@@ -194,14 +192,14 @@ def rectify(y, r, leak):
     return True
 
 
-@part
+@inlined_strict
 def tanh_of(x):
     """Tanh of x >= 0."""
     e = exponential(-2.0 * x)
     return (1.0 - e) / (1.0 + e)
 
 
-@part
+@inlined_strict
 def squash(y, r, scale):
     """Tanh (scale 1) or sigmoid (scale 1/2) of a block."""
     for n in range(TILE):
@@ -234,7 +232,7 @@ def squash(y, r, scale):
         y[3 * TILE + n] = abs(D2) + E2
 
 
-@part
+@inlined_strict
 def activate(y, r, activation):
     """Pass a block through its unit's activation; tells whether anything is left of it."""
     if activation in (RELU, LEAKY_RELU):
@@ -250,7 +248,7 @@ def activate(y, r, activation):
 # -- Losses of a tile -----------------------------------------------------------------------------
 
 
-@sum_part
+@inlined
 def add_squares(y, target, r, count, sums):
     """Squared errors of an output's block, at the centre and at both ends."""
     centre, left, right = 0.0, 0.0, 0.0
@@ -268,7 +266,7 @@ def add_squares(y, target, r, count, sums):
     sums[2] += right
 
 
-@part
+@inlined_strict
 def add_losses(y, target, r, count, loss, sums):
     """The other losses of a residual, likewise."""
     for n in range(count):
@@ -280,7 +278,7 @@ def add_losses(y, target, r, count, loss, sums):
         sums[2] += loss_and_slope(abs(v + D) + E, loss)[0]
 
 
-@part
+@inlined_strict
 def upper_logits(above, classes, s, v):
     """v_k + s D_k + |s| E_k of a classifier's last blocks, row behind row."""
     for k in range(classes):
@@ -290,7 +288,7 @@ def upper_logits(above, classes, s, v):
             row[n] = y[n] + s * y[TILE + n] + abs(s) * y[2 * TILE + n]
 
 
-@part
+@inlined_strict
 def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, sums):
     """Cross-entropies at the centre and at both ends, and the errors there; see `enclose`."""
     worst = lines[2]
@@ -311,7 +309,7 @@ def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, 
 # -- An interval ----------------------------------------------------------------------------------
 
 
-@part
+@inlined_strict
 def enclose(
     c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, margin,
     weights, planes, live, logits, lines, sums,
@@ -404,7 +402,7 @@ def enclose(
 # -- Branch and bound -----------------------------------------------------------------------------
 
 
-@kernel
+@kernel_strict
 def search(
     theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, samples,
     L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,

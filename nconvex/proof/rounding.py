@@ -67,7 +67,7 @@ is multiplied by 1.01, and ν is added.
 
 import math
 
-from nconvex.kernels.jit import careful_kernel as kernel
+from nconvex.kernels.jit import kernel_strict
 from nconvex.kernels.parts import (
     CROSS_ENTROPY,
     HUBER,
@@ -86,7 +86,7 @@ NU = 2.0**-960
 HUGE = 1e300
 
 
-@kernel
+@kernel_strict
 def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, work):
     """Bound the rounding error of `centred.search` on one segment: of γ, and of a margin.
 
