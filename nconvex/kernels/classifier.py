@@ -393,11 +393,11 @@ def descend(
     while True:
         if taken == order.shape[0] or step == last_step:
             return step, math.inf
-        learn = evaluated or step % check_every > 0
-        evaluated = not learn
-        samples = order[taken] if learn else tests
-        data = train if learn else test
-        count = count_errors and evaluated
+        evaluated = not evaluated and step % check_every == 0
+        samples = tests if evaluated else order[taken]
+        data = test if evaluated else train
+        learn = not evaluated
+        count = evaluated and count_errors
         total = sum_losses(
             w, layers, *data, samples, learn, count, enough, *workspace, gradient, slopes
         )

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from nconvex.kernels.jit import inlined, inlined_strict
+from nconvex.kernels.jit import inlined, inlined_strict, kernel
 
 IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU = range(5)
 ACTIVATIONS = {
@@ -173,34 +173,54 @@ def dot(d, x):
     return result
 
 
-@inlined
-def rmsprop_descent(
-    mean_loss, theta, mean_square, layers, loss, train, test, target, learning_rate, shrink, decay,
-    epsilon, check_every, step, last_step, workspace, gradient,
-):  # fmt: skip
-    """RMSProp from `step` to at most `last_step`; returns the steps done and the test loss.
+def kernels_of(mean_loss):
+    """Compile the kernels of networks from an inlined function that computes a mean loss.
 
-    v = decay v + (1 - decay) g²,  θ = θ - learning_rate shrinkⁿ g / (sqrt(v) + epsilon)
-
-    `theta` and `mean_square` (v) are changed in place. The gradient g is that of the tuple `train`.
-    The descent stops where the mean loss on the tuple `test` is at most `target` or not finite. The
-    test loss is computed every `check_every` steps; `step` is a multiple of that.
+    ``mean_loss(theta, layers, loss, *data, *workspace, gradient)`` returns L(X, θ) and leaves dL/dθ
+    in `gradient` (P,), unless that is empty. ``train``, ``test`` and ``workspace`` are tuples.
     """
-    evaluated = False
-    while True:
-        # One call for both sets: the compiler would take seconds more for two.
-        evaluate = not evaluated and (step % check_every == 0 or step == last_step)
-        data = test if evaluate else train
-        wanted = gradient[:0] if evaluate else gradient
-        reached = mean_loss(theta, layers, loss, *data, *workspace, wanted)
-        evaluated = evaluate
-        if evaluate:
-            if not (target < reached < math.inf) or step == last_step:
-                return step, reached
-            continue
-        rate = learning_rate * shrink**step
-        rmsprop_step(theta, mean_square, gradient, 1.0, rate, decay, epsilon)
-        step += 1
+
+    def loss_and_gradient(theta, layers, loss, train, workspace, gradient):
+        """L(X, θ), with dL/dθ left in `gradient` (P,)."""
+        return mean_loss(theta, layers, loss, *train, *workspace, gradient)
+
+    def mean_losses(thetas, layers, loss, test, workspace, losses):
+        """losses[q] = L(X, thetas[q]) for thetas (T, P): γ at points of a line, equation (2)."""
+        for q in range(thetas.shape[0]):
+            losses[q] = mean_loss(thetas[q], layers, loss, *test, *workspace, thetas[q][:0])
+
+    def rmsprop(
+        theta, mean_square, layers, loss, train, test, target, settings, step, last_step,
+        workspace, gradient,
+    ):  # fmt: skip
+        """Steps 1 and 3: descend from `step` to at most `last_step`.
+
+        v = decay v + (1 - decay) g²,  θ = θ - learning_rate shrinkⁿ g / (sqrt(v) + epsilon)
+
+        `theta` and `mean_square` (v) are changed in place; g is the training set's gradient. Every
+        `check_every` steps, of which `step` is a multiple, the test loss is computed. The descent
+        stops if that is at most `target` or not finite. Returns the steps done and the test loss.
+        """
+        learning_rate, shrink, decay, epsilon, check_every = settings
+        evaluated = False
+        while True:
+            # One call serves both sets: the compiler would take seconds more for two.
+            evaluated = not evaluated and (step % check_every == 0 or step == last_step)
+            data = test if evaluated else train
+            wanted = gradient[:0] if evaluated else gradient
+            reached = mean_loss(theta, layers, loss, *data, *workspace, wanted)
+            if evaluated:
+                if not (target < reached < math.inf) or step == last_step:
+                    return step, reached
+                continue
+            rate = learning_rate * shrink**step
+            rmsprop_step(theta, mean_square, gradient, 1.0, rate, decay, epsilon)
+            step += 1
+
+    made = loss_and_gradient, mean_losses, rmsprop
+    for function in made:
+        function.__module__, function.__qualname__ = mean_loss.__module__, function.__name__
+    return [kernel(function) for function in made]
 
 
 # -- A classifier's logits: unit c of sample n stands at c TILE + n ------------------------------

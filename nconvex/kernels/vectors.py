@@ -13,6 +13,9 @@ The functions say in plain Python what is computed, and are what runs without th
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import cache, wraps
 from math import prod
 from typing import Any
 
@@ -39,6 +42,19 @@ def aligned(*shape: int, dtype: Any = np.float64) -> np.ndarray:
     buffer = np.zeros(prod(shape) + VECTOR // item, dtype=dtype)
     start = -buffer.ctypes.data % VECTOR // item
     return buffer[start : start + prod(shape)].reshape(shape)
+
+
+def once_a_thread(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a function once in each thread for the same arguments: it makes workspaces."""
+    own = threading.local()
+
+    @wraps(make)
+    def made(*arguments: Any) -> Any:
+        if not hasattr(own, "made"):
+            own.made = cache(make)
+        return own.made(*arguments)
+
+    return made
 
 
 def add_rows(

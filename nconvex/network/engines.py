@@ -1,8 +1,8 @@
 """What computes the losses, gradients and descents of a network on data: three ways, one interface.
 
 ``textbook``  plain NumPy, to be read (`nconvex.textbook`)
-``samples``   compiled, sample by sample, for every network (`kernels`)
-``regions``   compiled, by linear regions, for ReLU networks of one input (`pieces`)
+``samples``   compiled, sample by sample, for every network (`kernels.samples`)
+``regions``   compiled, by linear regions, for ReLU networks of one input (`kernels.regions`)
 
 An engine owns the layout of the data, the workspaces and the descents. Its data are float64 and
 were checked by `Problem`.
@@ -11,16 +11,14 @@ were checked by `Problem`.
 from __future__ import annotations
 
 import math
-import threading
 from typing import Any, Protocol
 
 import numpy as np
 
 from nconvex import textbook
 from nconvex.definitions import NconvexError, RMSProp, require_choice
-from nconvex.kernels import regions as pieces
-from nconvex.kernels import samples as kernels
-from nconvex.kernels.parts import LOSSES, MSE
+from nconvex.kernels import regions, samples
+from nconvex.kernels.parts import LOSSES
 from nconvex.kernels.vectors import aligned
 from nconvex.network.mlp import MLP
 
@@ -86,40 +84,24 @@ class Textbook:
 
 
 class BySamples:
-    """`kernels` on data: for every network."""
+    """`kernels.samples` on data: for every network."""
 
-    kernels: Any = kernels
+    kernels: Any = samples
 
-    def __init__(
-        self,
-        model: MLP,
-        loss: str,
-        X: np.ndarray,
-        y: np.ndarray,
-        X_test: np.ndarray,
-        y_test: np.ndarray,
-    ):
+    def __init__(self, model: MLP, loss: str, *data: np.ndarray):
+        X, y, X_test, y_test = data
         self._sizes = model.sizes
         self._work_of_a_pass = float(model.n_parameters)
         self._network = model.layers, LOSSES[loss]
-        self._train = self._laid_out(X, y)
+        self._train = self._stepping = self._laid_out(X, y)
         self._test = self._laid_out(X_test, y_test)
-        self._sums: tuple[np.ndarray, ...] = ()  # what descents need besides
 
     def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return samples as the kernels need them."""
         return units_major(X), units_major(y)
 
     def _workspace(self) -> tuple[np.ndarray, ...]:
-        sizes = self._sizes
-        return aligned(sum(sizes), kernels.TILE), aligned(2, max(sizes), kernels.TILE)
-
-    def work(self) -> tuple[np.ndarray, ...]:
-        """Return the kernels' workspaces. Each thread has its own."""
-        kind = type(self), self._sizes
-        if kind not in _workspaces.by_kind:
-            _workspaces.by_kind[kind] = self._workspace()
-        return _workspaces.by_kind[kind]
+        return self.kernels.workspace(self._sizes)  # type: ignore[no-any-return]
 
     def calls(self, passes: int) -> int:
         """How many times `passes` samples may go through the network between two signals."""
@@ -134,8 +116,8 @@ class BySamples:
             self.kernels.mean_losses(
                 np.ascontiguousarray(thetas[part]),
                 *self._network,
-                *self._test,
-                *self.work(),
+                self._test,
+                self._workspace(),
                 losses[part],
             )
         return losses
@@ -144,7 +126,7 @@ class BySamples:
         """L(X, θ) and ∂L/∂θ."""
         gradient = np.empty(theta.size)
         loss = self.kernels.loss_and_gradient(
-            theta, *self._network, *self._train, *self.work(), gradient
+            theta, *self._network, self._train, self._workspace(), gradient
         )
         return float(loss), gradient
 
@@ -163,14 +145,13 @@ class BySamples:
                 theta,
                 mean_square,
                 *self._network,
-                *self._train,
-                *self._sums,
-                *self._test,
+                self._stepping,
+                self._test,
                 target,
-                *settings.numbers,
+                settings.numbers,
                 step,
                 last_step,
-                *self.work(),
+                self._workspace(),
                 gradient,
             )
             if step == settings.budget or not target < loss < math.inf:
@@ -178,24 +159,21 @@ class BySamples:
 
 
 class ByRegions(BySamples):
-    """`pieces` on data: for ReLU networks of one input."""
+    """`kernels.regions` on data: for ReLU networks of one input."""
 
-    kernels = pieces
+    kernels = regions
 
     def __init__(self, model: MLP, loss: str, *data: np.ndarray):
         if not is_piecewise_linear(model):
             raise NconvexError(f"engine 'regions' needs a ReLU network of one input, not {model}")
         super().__init__(model, loss, *data)
-        X, Y, _ = self._train
-        squared = LOSSES[loss] == MSE
-        self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
+        X, Y, ranks, _ = self._train
+        if loss == "mse":
+            self._stepping = X, Y, ranks, regions.running_sums(X[0], Y)
 
     def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         X, Y = sorted_by_x(X, y)
-        return X, Y, pieces.ranked(X[0])
-
-    def _workspace(self) -> tuple[np.ndarray, ...]:
-        return pieces.workspace(self._sizes)
+        return X, Y, regions.ranked(X[0]), np.empty((0, 0))
 
 
 ENGINES = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
@@ -212,14 +190,6 @@ def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
         name = "regions" if is_piecewise_linear(model) else "samples"
     require_choice("engine", name, ENGINES)
     return ENGINES[name](model, loss, *data)
-
-
-class _Workspaces(threading.local):
-    def __init__(self) -> None:
-        self.by_kind: dict[tuple[Any, ...], tuple[np.ndarray, ...]] = {}
-
-
-_workspaces = _Workspaces()
 
 
 def sorted_by_x(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
