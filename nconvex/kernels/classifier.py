@@ -413,7 +413,5 @@ def descend(
                 *train, w, mean_square, layers, samples, pixels, row, slopes, scale, rate, decay,
                 epsilon,
             )  # fmt: skip
-        rmsprop_step(
-            w[later:], mean_square[later:], gradient[later:], scale, rate, decay, epsilon
-        )
+        rmsprop_step(w[later:], mean_square[later:], gradient[later:], scale, rate, decay, epsilon)
         step += 1

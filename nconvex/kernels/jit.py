@@ -75,7 +75,9 @@ _DIGEST = hashlib.sha256().digest_size
 def print_line(line: str) -> None:
     """Print a line to stderr, unless `QUIET` is set."""
     if not os.environ.get(QUIET):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or missing
+        with contextlib.suppress(
+            OSError, ValueError, AttributeError
+        ):  # stderr is closed or missing
             print(line, file=sys.stderr, flush=True)
 
 

@@ -101,7 +101,7 @@ class BySamples:
         return units_major(X), units_major(y)
 
     def _workspace(self) -> tuple[np.ndarray, ...]:
-        return self.kernels.workspace(self._sizes)  # type: ignore[no-any-return]
+        return self.kernels.workspace(self._sizes)
 
     def calls(self, passes: int) -> int:
         """How many times `passes` samples may go through the network between two signals."""
@@ -176,7 +176,7 @@ class ByRegions(BySamples):
         return X, Y, regions.ranked(X[0]), np.empty((0, 0))
 
 
-ENGINES = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
+ENGINES: dict[str, Any] = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
 
 
 def is_piecewise_linear(model: MLP) -> bool:
@@ -189,7 +189,8 @@ def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
     if name is None:
         name = "regions" if is_piecewise_linear(model) else "samples"
     require_choice("engine", name, ENGINES)
-    return ENGINES[name](model, loss, *data)
+    engine: Engine = ENGINES[name](model, loss, *data)
+    return engine
 
 
 def sorted_by_x(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
