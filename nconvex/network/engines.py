@@ -1,11 +1,11 @@
-"""What computes the losses, gradients and descents of a network on data: three ways, one interface.
+"""Engines compute losses, gradients and descents of a network on data: three, with one interface.
 
 ``textbook``  plain NumPy, to be read (`nconvex.textbook`)
 ``samples``   compiled, sample by sample, for every network (`kernels.samples`)
 ``regions``   compiled, by linear regions, for ReLU networks of one input (`kernels.regions`)
 
-An engine owns the layout of the data, the workspaces and the descents. Its data are float64 and
-were checked by `Problem`.
+An engine lays out the data, and owns the workspaces. `Problem` has checked its data, which are
+float64.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from nconvex.kernels.parts import LOSSES
 from nconvex.kernels.vectors import aligned
 from nconvex.network.mlp import MLP
 
-#: Multiply-adds after which a kernel returns to Python, so that Ctrl-C is heard within seconds. A
-#: QUAD descent stays far below and is one call.
+#: Multiply-adds after which a kernel returns to Python, which can then hear Ctrl-C. A descent on
+#: QUAD needs far fewer: it is one call.
 WORK_BETWEEN_SIGNALS = 2e9
 
 
 class Engine(Protocol):
-    """What a `Problem` delegates to. Losses are the test set's, gradients the training set's."""
+    """What a `Problem` computes with: losses on the test set, gradients on the training set."""
 
     def losses(self, thetas: np.ndarray) -> np.ndarray:
         """L(X_test, θ) of each row θ of thetas (T, P), as (T,)."""
@@ -112,13 +112,10 @@ class BySamples:
         losses = np.empty(len(thetas))
         chunk = self.calls(self._test[0].shape[1])
         for start in range(0, len(thetas), chunk):
-            part = slice(start, start + chunk)
+            some = slice(start, start + chunk)
+            rows = np.ascontiguousarray(thetas[some])
             self.kernels.mean_losses(
-                np.ascontiguousarray(thetas[part]),
-                *self._network,
-                self._test,
-                self._workspace(),
-                losses[part],
+                rows, *self._network, self._test, self._workspace(), losses[some]
             )
         return losses
 
