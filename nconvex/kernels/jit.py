@@ -198,12 +198,6 @@ class _KernelCache(FunctionCache):
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def flush(self) -> None:
-        """Delete this kernel's files."""
-        for file in [] if self.folder is None else self.folder.glob(f"{self._label}-*.nbc"):
-            with contextlib.suppress(OSError):
-                file.unlink()
-
 
 class _WideLower(Lower):
     def setup_function(self, descriptor: Any) -> None:

@@ -164,24 +164,10 @@ class Classification(NetworkLandscape):
                 order, taken = self._batches(rng), 0
             before = step
             step, reached = classifier.descend(
-                w,
-                mean_square,
-                self._layers,
-                self.metric == "error",
-                wanted,
-                self._train_inputs,
-                self._stopping_inputs,
-                order[taken : taken + chunk],
-                tests,
-                *settings.numbers,
-                step,
-                settings.budget,
-                workspace,
-                pixels,
-                gradient,
-                slopes,
-                row,
-            )
+                w, mean_square, self._layers, self.metric == "error", wanted, self._train_inputs,
+                self._stopping_inputs, order[taken : taken + chunk], tests, *settings.numbers,
+                step, settings.budget, workspace, pixels, gradient, slopes, row,
+            )  # fmt: skip
             taken += step - before
             if reached > wanted and step < settings.budget:
                 continue  # the batches ran out, or Ctrl-C may be heard
@@ -258,19 +244,9 @@ class Classification(NetworkLandscape):
         for start in range(0, t.size, chunk):
             some = slice(start, start + chunk)
             classifier_gamma.gammas(
-                t[some],
-                theta1,
-                theta2,
-                tiles1,
-                tiles2,
-                layers,
-                self._tile_labels,
-                self._counts,
-                len(self.X_test),
-                *workspace,
-                losses[some],
-                wrong[some],
-            )
+                t[some], theta1, theta2, tiles1, tiles2, layers, self._tile_labels, self._counts,
+                len(self.X_test), *workspace, losses[some], wrong[some],
+            )  # fmt: skip
         return losses, wrong
 
     def _packed(self, theta: np.ndarray) -> np.ndarray:

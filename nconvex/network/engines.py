@@ -139,18 +139,9 @@ class BySamples:
         while True:
             last_step = min(step + chunk, settings.budget)
             step, loss = self.kernels.rmsprop(
-                theta,
-                mean_square,
-                *self._network,
-                self._stepping,
-                self._test,
-                target,
-                settings.numbers,
-                step,
-                last_step,
-                self._workspace(),
-                gradient,
-            )
+                theta, mean_square, *self._network, self._stepping, self._test, target,
+                settings.numbers, step, last_step, self._workspace(), gradient,
+            )  # fmt: skip
             if step == settings.budget or not target < loss < math.inf:
                 return theta, int(step)
 

@@ -98,16 +98,11 @@ class Segment:
     ):
         layers, samples = data.layers, data.samples
         self._sizes = (int(layers[0, 0]), *layers[:, 1].tolist())
+        largest_target = np.empty(0) if data.largest_target is None else data.largest_target
         sigma, margin = rounding.bound(
-            layers,
-            theta1,
-            theta2,
-            data.loss,
-            samples,
-            data.largest_input,
-            np.empty(0) if data.largest_target is None else data.largest_target,
+            layers, theta1, theta2, data.loss, samples, data.largest_input, largest_target,
             np.empty((2, 3, max(self._sizes))),
-        )
+        )  # fmt: skip
         counts_errors = data.loss == ERROR
         self.margin = float(margin)
         self._overflows = not sigma < np.inf
@@ -130,22 +125,11 @@ class Segment:
         """Halve at most `splits` intervals; tell whether the question is decided."""
         if self._overflows:
             return True
-        return bool(
-            centred.search(
-                *self.network,
-                self._samples,
-                L0,
-                gap,
-                self.sigma,
-                self.margin,
-                self._resolution,
-                self._shortest,
-                splits,
-                self._state,
-                self._nodes,
-                *self.workspaces(),
-            )
-        )
+        decided = centred.search(
+            *self.network, self._samples, L0, gap, self.sigma, self.margin, self._resolution,
+            self._shortest, splits, self._state, self._nodes, *self.workspaces(),
+        )  # fmt: skip
+        return bool(decided)
 
     @property
     def peak(self) -> Peak:
