@@ -52,34 +52,32 @@ class Textbook:
         self._network = model, loss
         self._train, self._test = data[:2], data[2:]
 
+    @np.errstate(all="ignore")
     def losses(self, thetas: np.ndarray) -> np.ndarray:
         """L(X_test, θ) of each row of thetas (T, P)."""
-        with np.errstate(all="ignore"):
-            return np.array(
-                [textbook.mean_loss(*self._network, theta, *self._test) for theta in thetas]
-            )
+        return np.array([textbook.mean_loss(*self._network, each, *self._test) for each in thetas])
 
+    @np.errstate(all="ignore")
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) and ∂L/∂θ."""
         model, loss = self._network
-        with np.errstate(all="ignore"):
-            return (
-                textbook.mean_loss(model, loss, theta, *self._train),
-                textbook.gradient(model, loss, theta, *self._train),
-            )
+        return (
+            textbook.mean_loss(model, loss, theta, *self._train),
+            textbook.gradient(model, loss, theta, *self._train),
+        )
 
+    @np.errstate(all="ignore")  # a descent that diverges is a result
     def descend(
         self, theta: np.ndarray, target: float, settings: RMSProp
     ) -> tuple[np.ndarray, int]:
         """Run RMSProp until L(X_test, θ) ≤ target."""
-        with np.errstate(all="ignore"):  # a descent that diverges is a result
-            theta, _, steps = textbook.descend(
-                theta,
-                lambda each: textbook.gradient(*self._network, each, *self._train),
-                lambda each: textbook.mean_loss(*self._network, each, *self._test),
-                target,
-                settings,
-            )
+        theta, _, steps = textbook.descend(
+            theta,
+            lambda each: textbook.gradient(*self._network, each, *self._train),
+            lambda each: textbook.mean_loss(*self._network, each, *self._test),
+            target,
+            settings,
+        )
         return theta, steps
 
 
