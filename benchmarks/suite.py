@@ -40,7 +40,7 @@ import numpy as np
 import peers
 
 import nconvex as nc
-from nconvex.kernels import classifier as wide
+from nconvex.kernels import classifier
 
 Work = Callable[[], object]
 T101 = np.linspace(0.0, 1.0, 101)
@@ -240,19 +240,18 @@ def mnist_rows(suite: Suite, short: bool, folder: str) -> None:
         return problem.loss(a)
 
     suite.row("MNIST test loss in float64", forgetful, digits.loss(a), 1)
-    w = problem._blocks(a)
-    work = problem._descent_work(np.empty_like(w), 128)
-    one, row = np.zeros((1, 128), dtype=np.int64), np.empty(wide.PANEL, dtype=np.float32)
+    w = problem._packed(a)
+    workspace, pixels, slopes = problem._workspace(128)
+    one, row = np.zeros((1, 128), dtype=np.int64), np.empty(classifier.PANEL, dtype=np.float32)
     tests = np.arange(len(problem.X_test))
-    first = problem._first(w)
 
-    def look() -> tuple[int, float]:  # the first thing that a descent does; any loss will do here
-        return wide.sparse_descend(  # type: ignore[no-any-return]
-            w, first, w, first, problem._descending, False, 1e9, *problem._examples,
-            *problem._looks, one, tests, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 1, *work, row,
+    def evaluate() -> tuple[int, float]:  # a descent begins with it; here any loss is a success
+        return classifier.descend(  # type: ignore[no-any-return]
+            w, w, problem._layers, False, 1e9, problem._train_inputs, problem._stopping_inputs,
+            one, tests, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 1, workspace, pixels, w, slopes, row,
         )  # fmt: skip
 
-    suite.row("MNIST test loss in float32, as a descent looks at it", look, digits.loss(a), 5)
+    suite.row("MNIST test loss in float32, as a descent looks at it", evaluate, digits.loss(a), 5)
     problem.gamma(a, b, T101)
     suite.row(
         "MNIST gamma at 101 points, first layers kept (ours in float64)",

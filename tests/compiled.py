@@ -1,10 +1,10 @@
-"""Parts of kernels, for tests that call them by themselves."""
+"""Inlined functions, for tests that call them by themselves."""
 
 from nconvex.kernels.jit import kernel
 
 
-def compiled(part):
-    """Compile a part as a kernel, which Python can call; without the JIT it is one."""
-    if not hasattr(part, "py_func"):
-        return part
-    return kernel(part.py_func, part.targetoptions["fastmath"])
+def compiled(inlined):
+    """Compile an inlined function as a kernel, which Python can call."""
+    if not hasattr(inlined, "py_func"):  # the JIT is off
+        return inlined
+    return kernel(inlined.py_func, inlined.targetoptions["fastmath"])

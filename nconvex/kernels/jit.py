@@ -1,15 +1,17 @@
-"""How kernels are compiled: one decorator for kernels, one for their parts, and the cache on disk.
+"""How functions are compiled, and how machine code is kept on disk.
 
-A compiled kernel is kept in a file beside this package, or in the user's cache folder. The file's
-name holds a hash of the *contents* of all kernel files, of numba's settings and of the processor,
-so that a kernel may call parts of any kernel file and stale machine code is never loaded. Its
-content begins with a checksum. A file that is missing, damaged or unreadable means that the kernel
-is compiled anew and the file replaced; where no file can be written (containers, shared installs,
-a full disk) the kernels are compiled anew in each process.
+A *kernel* is compiled and called from Python. An *inlined* function is compiled into the kernels
+that call it. The names that end in ``_strict`` keep the order of all sums.
 
-A kernel file is one that takes names ``from nconvex.kernels.jit``, ``from numba`` or
-``from llvmlite``.
-Kernels take no constant from another file than these.
+The machine code of a kernel is kept beside this package, or in the user's cache folder. The name of
+the file holds a hash of the *contents* of all kernel files, of numba's settings and of the
+processor. So a kernel may call inlined functions of any kernel file, and old machine code is never
+loaded. The file begins with a checksum. A file that is missing or damaged is replaced: its kernel
+is compiled again. Where no file can be written (a container, a shared install, a full disk), each
+process compiles its kernels.
+
+A kernel file imports ``from nconvex.kernels.jit``, ``from numba`` or ``from llvmlite``. Kernels
+take constants from kernel files only.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +42,14 @@ from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering, NopythonTypeInference
 
-#: Sums may be reordered and multiplications fused, so that loops over samples vectorise; NaN and
-#: infinity keep their meaning, which numba's ``fastmath=True`` would take away.
+#: Sums may be reordered, and products fused with sums: then loops over samples vectorise. NaN and
+#: infinity keep their meaning; numba's ``fastmath=True`` would take it away.
 FAST_SUMS = {"reassoc", "contract", "nsz", "arcp"}
 
-#: For bounds: nothing but the fused multiplication and addition, which rounds once, not twice.
+#: For bounds: a product may be fused with a sum, which rounds once instead of twice.
 FUSED_ONLY = {"contract"}
 
-#: Bytes that must be free for a kernel to be kept: all kernels of this package need about 2 MB.
+#: Free bytes without which no kernel is kept. All kernels of this package need about 2 MB.
 CACHE_ROOM = 32 * 2**20
 
 #: Settings of numba that change machine code.
@@ -55,14 +58,14 @@ SETTINGS = (
     *("DEBUGINFO_DEFAULT", "NRT_STATS", "USE_LLVM_LEGACY_PASS_MANAGER"),
 )
 
-#: What numba does for Python that kernels do not use: closures, array expressions, ...
+#: Numba's steps for what kernels do not use: closures, array expressions and the like.
 UNUSED_PASSES = {
     *("WithLifting", "InlineClosureLikes", "RewriteDynamicRaises", "MakeFunctionToJitFunction"),
     *("InlineInlinables", "FindLiterallyCalls", "LiteralUnroll", "InlineOverloads"),
     *("LiteralPropagationSubPipelinePass", "NopythonRewrites"),
 }
 
-#: An environment variable: compilations are not announced if it is set to anything.
+#: If this environment variable is set, compilations are not announced.
 QUIET = "NCONVEX_QUIET"
 
 _KERNEL_FILE = re.compile(rb"^from (nconvex\.kernels\.jit|numba|llvmlite)[. ]", re.MULTILINE)
@@ -72,18 +75,19 @@ _DIGEST = hashlib.sha256().digest_size
 def print_line(line: str) -> None:
     """Print a line to stderr, unless `QUIET` is set."""
     if not os.environ.get(QUIET):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+        with contextlib.suppress(
+            OSError, ValueError, AttributeError
+        ):  # stderr is closed or missing
             print(line, file=sys.stderr, flush=True)
 
 
-#: Called with a line before a kernel is compiled, which can take seconds. To hear of it elsewhere:
-#: ``nconvex.kernels.jit.announce = function``.
+#: Is called with a line before a kernel is compiled, which can take seconds.
 announce: Callable[[str], None] = print_line
 
 
 @contextlib.contextmanager
 def announcing(hear: Callable[[str], None]) -> Iterator[None]:
-    """Announce compilations to another function for a while."""
+    """Announce compilations to another function, inside a ``with`` block."""
     global announce
     before, announce = announce, hear
     try:
@@ -93,7 +97,7 @@ def announcing(hear: Callable[[str], None]) -> Iterator[None]:
 
 
 def kernel_files() -> list[Path]:
-    """Find the package's kernel files; none where sources cannot be read, as in an archive."""
+    """Find the package's kernel files. There are none if sources cannot be read (an archive)."""
     own = Path(__file__)
     try:
         found = [
@@ -111,21 +115,20 @@ def _stamp() -> str:
     return _short(*[hashlib.sha256(path.read_bytes()).hexdigest() for path in _FILES])
 
 
-def _short(*parts: Any) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+def _short(*values: Any) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 _FILES = kernel_files()
 
-#: Of the files as this process imports them.
+#: The stamp of the files that this process has imported.
 _STAMP = _stamp()
 
 
 class _KernelCache(FunctionCache):
     """A kernel's machine code on disk: one file for each signature.
 
-    ``folder`` is None if there is none that can be written to, or the kernel's file has no part
-    in the stamp.
+    ``folder`` is None if no folder can be written to, or if the stamp leaves out the kernel's file.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -138,11 +141,11 @@ class _KernelCache(FunctionCache):
             self.folder = self._cache_path = None
 
     def file(self, signature: Any, codegen: Any) -> Path | None:
-        """Where the machine code for a signature is kept, or would be."""
+        """Name the file for a signature's machine code; None if it must not be kept."""
         if self.folder is None:
             return None
         try:
-            if _stamp() != _STAMP:  # this process may run older text than what the files hold now
+            if _stamp() != _STAMP:  # the files have changed since this process imported them
                 return None
         except OSError:
             return None
@@ -152,7 +155,7 @@ class _KernelCache(FunctionCache):
         return self.folder / f"{self._label}-{machine}-{_STAMP}-{_short(signature)}.nbc"
 
     def stored(self, file: Path) -> bytes | None:
-        """The machine code in a file, pickled; None if it is missing or damaged."""
+        """Read a file's machine code, pickled; None if the file is missing or damaged."""
         try:
             content = file.read_bytes()
         except OSError:
@@ -161,12 +164,12 @@ class _KernelCache(FunctionCache):
         return data if hashlib.sha256(data).digest() == digest else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return a compiled kernel; None, after it was announced, if it has to be compiled."""
+        """Load a kernel; if it must be compiled, announce that and return None."""
         target_context.refresh()
         file = self.file(sig, target_context.codegen())
         data = None if file is None else self.stored(file)
         if data is not None:
-            # The checksum holds, but the file may be another numba's all the same.
+            # The checksum is right, but another numba may have written the file.
             with contextlib.suppress(Exception):
                 return self._impl.rebuild(target_context, pickle.loads(data))
         kept = "" if file is None else " (kept for later runs)"
@@ -174,7 +177,7 @@ class _KernelCache(FunctionCache):
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled kernel if the disk allows it, in place of those of other sources."""
+        """Keep a compiled kernel if the disk allows it, and delete those of older sources."""
         file = self.file(sig, data.codegen)
         if file is None or not self._impl.check_cachable(data):
             return
@@ -195,17 +198,11 @@ class _KernelCache(FunctionCache):
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def flush(self) -> None:
-        """Forget what is kept of this kernel."""
-        for file in [] if self.folder is None else self.folder.glob(f"{self._label}-*.nbc"):
-            with contextlib.suppress(OSError):
-                file.unlink()
-
 
 class _WideLower(Lower):
     def setup_function(self, descriptor: Any) -> None:
         super().setup_function(descriptor)
-        # llvmlite's own `add` knows enumerated attributes only; a set is what it is.
+        # llvmlite's own `add` takes a fixed list of attributes; the class is a set.
         set.add(self.function.attributes, '"prefer-vector-width"="512"')
 
 
@@ -219,10 +216,10 @@ class _WideLowering(NativeLowering):
 
 
 class _Remembering:
-    """Numba's typing context, which looks an operator up only once for the same types.
+    """Numba's typing context, which resolves each operator once for the same types.
 
-    Half of a compilation's time goes there otherwise. Operators that numba writes as functions of
-    its own are compiled for their caller's settings, and are not remembered.
+    Resolving them again takes half of a compilation's time. Operators that numba implements as
+    compiled functions depend on the caller's settings and are not remembered.
     """
 
     def __init__(self, context: Any):
@@ -260,8 +257,8 @@ class _TypeInference(NopythonTypeInference):
             state.typingctx = context
 
 
-class _PartLibrary(JITCodeLibrary):
-    """A part's code, optimised, for kernels to inline; no machine code is made of it."""
+class _InlinedLibrary(JITCodeLibrary):
+    """An inlined function's optimised code, without machine code."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -269,34 +266,34 @@ class _PartLibrary(JITCodeLibrary):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(_WideLowering):
-    """Leaves a part without machine code, and without a way in from Python."""
+class _InlinedLowering(_WideLowering):
+    """Lowers an inlined function, which has no machine code and no entry from Python."""
 
-    _name = "nconvex_part_lowering"
+    _name = "nconvex_inlined_lowering"
 
     def run_pass(self, state: Any) -> bool:
         flags = state.flags
         flags.no_cpython_wrapper = flags.no_compile = True
-        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = _InlinedLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         super().run_pass(state)
-        entry = object()  # by which callers know it
+        entry = object()  # callers find the function by it
         state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library])
         state.cr = state.cr._replace(cfunc=entry)
         return True
 
 
-class _PartDispatcher(CPUDispatcher):
-    """A part, which kernels call, but Python cannot."""
+class _InlinedDispatcher(CPUDispatcher):
+    """A function that kernels call, and Python cannot."""
 
     def add_overload(self, result: Any) -> None:
         self.overloads[tuple(result.signature.args)] = result
 
 
 class _WideVectors(CompilerBase):
-    """Numba's compiler, but with vectors of 512 bits where the processor has them.
+    """Numba's compiler, with vectors of 512 bits where the processor has them.
 
-    LLVM keeps to half of that on Intel's server processors, for which wide vectors once meant a
-    lower clock; with whole ones these kernels are 1.2 to 1.6 times faster.
+    LLVM uses 256 bits on Intel's server processors, because wide vectors once lowered their clock.
+    With 512 bits these kernels are 1.2 to 1.6 times faster.
     """
 
     lowering: Any = _WideLowering
@@ -314,34 +311,33 @@ class _WideVectors(CompilerBase):
         return [pipeline]
 
 
-class _Part(_WideVectors):
-    """The compiler of parts."""
+class _Inlined(_WideVectors):
+    """The compiler of inlined functions."""
 
-    lowering = _PartLowering
+    lowering = _InlinedLowering
 
 
 def _options(fastmath: set[str]) -> dict[str, Any]:
-    # Nothing is allocated, so that no references need counting.
+    # Kernels allocate nothing, so references need no counting.
     return {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "_nrt": False}
 
 
-def part(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
+def inlined(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
     """Compile a function that kernels of any file call: always inlined, never cached.
 
-    Left to itself, LLVM inlines a callee here and links it there, depending on what was compiled
-    earlier in the process and what came from the cache. Sums are then ordered differently, and the
-    same seed gives other last bits in the first process than in the next.
+    Without this, LLVM inlines a function or calls it, depending on what the process has compiled
+    before. The order of sums then depends on it, and so do the last bits of results.
     """
     if getattr(config, "DISABLE_JIT", 0):
         return function
     options = {"nopython": True, "forceinline": True, **_options(fastmath)}
-    return _PartDispatcher(function, targetoptions=options, pipeline_class=_Part)
+    return _InlinedDispatcher(function, targetoptions=options, pipeline_class=_Inlined)
 
 
 def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
-    """Compile a function that Python calls, kept on disk where that works.
+    """Compile a function that Python calls; its machine code is kept on disk where possible.
 
-    It may call parts of any kernel file, but no other kernel; see `part`.
+    It may call the inlined functions of any kernel file, but no other kernel.
     """
     compiled = njit(pipeline_class=_WideVectors, **_options(fastmath))(function)
     if hasattr(compiled, "_cache"):  # the JIT is on
@@ -349,20 +345,16 @@ def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
     return compiled
 
 
-def careful_part(function: Callable[..., Any]) -> Any:
-    """As `part`, without reordering: what is written is what is computed."""
-    return part(function, FUSED_ONLY)
-
-
-def careful_kernel(function: Callable[..., Any]) -> Any:
-    """As `kernel`, without reordering: what is written is what is computed."""
-    return kernel(function, FUSED_ONLY)
+#: The same, with all sums in the order in which they are written.
+inlined_strict = partial(inlined, fastmath=FUSED_ONLY)
+kernel_strict = partial(kernel, fastmath=FUSED_ONLY)
 
 
 def is_compiled(kernel: Any, arguments: tuple[Any, ...]) -> bool:
-    """Tell whether calling a kernel with these arguments needs no compilation.
+    """Tell whether a kernel can be called with these arguments without compilation.
 
-    It is loaded or kept on disk for arguments of their types, or it is plain Python.
+    So it is if the kernel is loaded or kept on disk for arguments of their types, or if the JIT is
+    off.
     """
     if not hasattr(kernel, "_cache"):
         return True

@@ -1,13 +1,13 @@
-"""Parts that several kernel files share: codes, activations, losses, RMSProp's step, sums.
+"""What several kernel files share: codes, activations, losses, RMSProp, sums.
 
-A row is a one-dimensional contiguous array. All parts are inlined; see `jit`.
+All functions here are inlined into kernels; see `jit`. Vectors are contiguous.
 """
 
 import math
 
 import numpy as np
 
-from nconvex.kernels.jit import careful_part, part
+from nconvex.kernels.jit import inlined, inlined_strict, kernel
 
 IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU = range(5)
 ACTIVATIONS = {
@@ -18,7 +18,7 @@ ACTIVATIONS = {
     "tanh": TANH,
 }
 
-#: Those that commands offer for hidden layers.
+#: The activations of hidden layers.
 NONLINEAR = tuple(name for name in ACTIVATIONS if name != "identity")
 
 #: Slope of leaky ReLU below zero.
@@ -27,26 +27,24 @@ LEAKY_SLOPE = 0.01
 MSE, MAE, HUBER, LOG_COSH, CROSS_ENTROPY, ERROR = range(6)
 LOSSES = {"mse": MSE, "mae": MAE, "huber": HUBER, "log-cosh": LOG_COSH}
 
-#: Where the Huber loss turns from quadratic to linear. Targets lie in [0, 1], so the customary 1
-#: would make it half the squared error everywhere; 0.1 keeps both of its regimes in play.
+#: Where the Huber loss turns from quadratic to linear. Targets lie in [0, 1]: with the usual 1 the
+#: loss would be half the squared error everywhere. With 0.1 both branches occur.
 HUBER_DELTA = 0.1
 
 LOG_2 = math.log(2.0)
 
-#: Samples a tile of classifiers and proofs: two models' first layers of 256 units fit the
-#: second-level cache, the blocks of two small layers the first-level one.
+#: Samples in a tile of classifiers and proofs. Two models' first layers of 256 units then fit the
+#: second-level cache, and the blocks of two small layers the first-level cache.
 TILE = 128
 
 
-# numba has no exp that works on several samples at once, so the exponential is ours.
-
-
-@careful_part
+@inlined_strict
 def exponential(x):
-    """exp x for x <= 0, within 2 u of its value down to x = -700; exp(-700) below. NaN stays.
+    """exp x for x ≤ 0, with a relative error of at most 2 u for x ≥ -700, and exp(-700) below.
 
-    x = n log 2 + r with |r| <= 0.35, log 2 in two pieces of which n times the first is exact;
-    exp r by its series to r¹³/13!, which leaves 4e-18; 2ⁿ is put together from its bits.
+    NaN stays NaN. Unlike numba's own exp, this one vectorises. Let x = n log 2 + r with |r| ≤ 0.35,
+    where log 2 is a sum of two numbers and n times the first is exact. exp r is its series up to
+    r¹³/13!, which errs by 4e-18. 2ⁿ is made from its bits.
     """
     x = -700.0 if x < -700.0 else x
     m = x * 1.4426950408889634 - 0.5
@@ -68,9 +66,9 @@ def exponential(x):
     return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
-@part
+@inlined
 def activate(y, activation):
-    """y = s(y). Written so that NaN stays NaN: `max(z, 0)` may swallow it."""
+    """y = s(y), where NaN stays NaN; `max(z, 0)` may lose it."""
     if activation == RELU:
         for n in range(y.size):
             z = y[n]
@@ -92,11 +90,12 @@ def activate(y, activation):
             y[n] = -size if z < 0.0 else size
 
 
-@part
+@inlined
 def activate_backward(d, a, activation):
-    """d = d s'(z), where a = s(z): relu' = [a > 0], sigmoid' = a (1 - a), tanh' = 1 - a².
+    """d = d s'(z), where a = s(z).
 
-    Leaky ReLU's is 1 where a > 0, else `LEAKY_SLOPE`.
+    s' is [a > 0] for ReLU, 1 or `LEAKY_SLOPE` for leaky ReLU, a (1 - a) for sigmoid and 1 - a² for
+    tanh.
     """
     if activation == RELU:
         for n in range(d.size):
@@ -114,12 +113,12 @@ def activate_backward(d, a, activation):
             d[n] *= 1.0 - a[n] * a[n]
 
 
-@part
+@inlined
 def loss_and_slope(r, loss):
     """ℓ(r) and ℓ'(r) of one residual r = output - target.
 
-    mse r², mae |r|, huber r²/2 up to δ = HUBER_DELTA and then δ(|r| - δ/2), log-cosh log cosh r.
-    `loss` does not change within a loop: LLVM makes one loop of each loss.
+    MSE is r², MAE |r|, log-cosh log cosh r. Huber is r²/2 for |r| ≤ δ, else δ (|r| - δ/2), with
+    δ = HUBER_DELTA. `loss` is constant in a loop, and LLVM makes one loop for each loss.
     """
     size = abs(r)
     if loss == MSE:
@@ -135,11 +134,11 @@ def loss_and_slope(r, loss):
     return size + math.log1p(e) - LOG_2, (-tanh if r < 0.0 else tanh)
 
 
-@part
+@inlined
 def rmsprop_step(theta, mean_square, gradient, scale, rate, decay, epsilon):
     """v = decay v + (1 - decay) g²,  θ = θ - rate g / (sqrt(v) + epsilon), with g = scale gradient.
 
-    θ and v (`mean_square`) are rows, changed in place, of the type that the numbers have.
+    θ and v (`mean_square`) are changed in place. The other numbers have their type.
     """
     take = np.float32(1.0) - decay
     for p in range(theta.size):
@@ -149,14 +148,14 @@ def rmsprop_step(theta, mean_square, gradient, scale, rate, decay, epsilon):
         theta[p] -= rate * g / (math.sqrt(v) + epsilon)
 
 
-@part
+@inlined
 def add_scaled(y, w, x):
     """y += w x."""
     for n in range(y.size):
         y[n] += w * x[n]
 
 
-@part
+@inlined
 def total(d):
     """Sum of d."""
     result = 0.0
@@ -165,7 +164,7 @@ def total(d):
     return result
 
 
-@part
+@inlined
 def dot(d, x):
     """Sum of d x."""
     result = 0.0
@@ -174,37 +173,100 @@ def dot(d, x):
     return result
 
 
-# -- Classifiers: the rows of a tile's logits, one behind the other -------------------------------
+def kernels_of(mean_loss):
+    """Compile the kernels of networks from an inlined function that computes a mean loss.
+
+    ``mean_loss(theta, layers, loss, *data, *workspace, gradient)`` returns L(X, θ) and leaves dL/dθ
+    in `gradient` (P,), unless that is empty. ``train``, ``test`` and ``workspace`` are tuples.
+    """
+
+    def loss_and_gradient(theta, layers, loss, train, workspace, gradient):
+        """L(X, θ), with dL/dθ left in `gradient` (P,)."""
+        return mean_loss(theta, layers, loss, *train, *workspace, gradient)
+
+    def mean_losses(thetas, layers, loss, test, workspace, losses):
+        """losses[q] = L(X, thetas[q]) for thetas (T, P): γ at points of a line, equation (2)."""
+        for q in range(thetas.shape[0]):
+            losses[q] = mean_loss(thetas[q], layers, loss, *test, *workspace, thetas[q][:0])
+
+    def rmsprop(
+        theta, mean_square, layers, loss, train, test, target, settings, step, last_step,
+        workspace, gradient,
+    ):  # fmt: skip
+        """Steps 1 and 3: descend from `step` to at most `last_step`.
+
+        v = decay v + (1 - decay) g²,  θ = θ - learning_rate shrinkⁿ g / (sqrt(v) + epsilon)
+
+        `theta` and `mean_square` (v) are changed in place; g is the training set's gradient. Every
+        `check_every` steps, of which `step` is a multiple, the test loss is computed. The descent
+        stops if that is at most `target` or not finite. Returns the steps done and the test loss.
+        """
+        learning_rate, shrink, decay, epsilon, check_every = settings
+        evaluated = False
+        while True:
+            # One call serves both sets: the compiler would take seconds more for two.
+            evaluated = not evaluated and (step % check_every == 0 or step == last_step)
+            data = test if evaluated else train
+            wanted = gradient[:0] if evaluated else gradient
+            reached = mean_loss(theta, layers, loss, *data, *workspace, wanted)
+            if evaluated:
+                if not (target < reached < math.inf) or step == last_step:
+                    return step, reached
+                continue
+            rate = learning_rate * shrink**step
+            rmsprop_step(theta, mean_square, gradient, 1.0, rate, decay, epsilon)
+            step += 1
+
+    made = loss_and_gradient, mean_losses, rmsprop
+    for function in made:
+        function.__module__, function.__qualname__ = mean_loss.__module__, function.__name__
+    return [kernel(function) for function in made]
 
 
-@careful_part
-def tile_cross_entropy(v, classes, count, highest, total):
-    """Sum of log sum_c exp v_c over the first `count` samples; v becomes exp(v_c - max)."""
+# -- A classifier's logits: unit c of sample n stands at c TILE + n ------------------------------
+
+
+@inlined_strict
+def largest_logits(v, classes, highest):
+    """highest[n] = max_c v_cn; NaN stays."""
     for n in range(TILE):
         highest[n] = v[n]
-        total[n] = 0.0
     for c in range(1, classes):
         row = v[c * TILE : (c + 1) * TILE]
         for n in range(TILE):
             highest[n] = highest[n] if row[n] <= highest[n] else row[n]
-    for c in range(classes):
-        row = v[c * TILE : (c + 1) * TILE]
-        for n in range(TILE):
-            total[n] += exponential(row[n] - highest[n])
+
+
+@inlined_strict
+def sum_of_logs(highest, total, count):
+    """Sum of highest[n] + log total[n] over the first `count` samples."""
     result = 0.0
     product = 1.0
     for n in range(count):
         result += highest[n]
-        product *= total[n]  # from 1 to the number of classes
+        product *= total[n]  # each is from 1 to the number of classes
         if n % 8 == 7:
             result += math.log(product)
             product = 1.0
     return result + math.log(product)
 
 
-@careful_part
+@inlined_strict
+def tile_cross_entropy(v, classes, count, highest, total):
+    """Sum of log Σ_c exp v_c over the first `count` samples."""
+    largest_logits(v, classes, highest)
+    for n in range(TILE):
+        total[n] = 0.0
+    for c in range(classes):
+        row = v[c * TILE : (c + 1) * TILE]
+        for n in range(TILE):
+            total[n] += exponential(row[n] - highest[n])
+    return sum_of_logs(highest, total, count)
+
+
+@inlined_strict
 def raise_margin(v, classes, label, margin):
-    """margin = the larger of itself and v_c over all other classes."""
+    """margin = max(margin, v_c) over all classes c but the label."""
     for c in range(classes):
         if c != label:
             row = v[c * TILE : (c + 1) * TILE]

@@ -1,18 +1,20 @@
-"""Two inner loops, written as LLVM's own vector instructions, and arrays that suit them.
+"""Two inner loops in LLVM's vector instructions, and arrays that suit them.
 
-`add_rows` is the inner loop of a sparse first layer. Left to itself, LLVM loads and stores y anew
-for each row or for a few of them, and looks each time whether rows overlap it; that takes as long
-as the products. Here the loops are written the other way round, with the sums in registers: for
-eight vectors' width of columns, go through all rows.
+`add_rows` is the inner loop of a sparse first layer. LLVM's own code loads and stores y again for
+each row or for a few of them, and tests each time whether they overlap; that takes as long as the
+products. Here the sums stay in registers: for columns as wide as eight vectors, all rows are added.
 
-`line_residuals` is where `pieces` meets the samples, a hundred at a time as a rule. LLVM's own code
-takes 32 samples together and what is left over one by one; here that is one masked vector.
+`line_residuals` is the inner loop of `regions`, mostly of about a hundred samples. LLVM's own code
+takes 32 samples at once, and the rest one by one; here the rest is one masked vector.
 
-The functions say in plain Python what is computed, and are what runs without the JIT.
+Each function is written in plain Python, too, which runs without the JIT.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import cache, wraps
 from math import prod
 from typing import Any
 
@@ -23,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-#: Bytes of the longest vectors there are; elsewhere LLVM cuts them up.
+#: Bytes of the longest vectors. For processors with shorter ones LLVM splits them.
 VECTOR = 64
 
 _INTP = ir.IntType(64)
@@ -31,9 +33,9 @@ _FAST = ("reassoc", "contract", "nsz")
 
 
 def aligned(*shape: int, dtype: Any = np.float64) -> np.ndarray:
-    """Make zeros that begin on a cache line, as far as their rows' lengths allow.
+    """Make an array of zeros that begins on a cache line.
 
-    NumPy's own large arrays begin 16 bytes behind one, so that each long vector lies across two.
+    NumPy's large arrays begin 16 bytes after one, so that each long vector crosses two lines.
     """
     item = np.dtype(dtype).itemsize
     buffer = np.zeros(prod(shape) + VECTOR // item, dtype=dtype)
@@ -41,14 +43,27 @@ def aligned(*shape: int, dtype: Any = np.float64) -> np.ndarray:
     return buffer[start : start + prod(shape)].reshape(shape)
 
 
+def once_a_thread(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a function once in each thread for the same arguments: it makes workspaces."""
+    own = threading.local()
+
+    @wraps(make)
+    def made(*arguments: Any) -> Any:
+        if not hasattr(own, "made"):
+            own.made = cache(make)
+        return own.made(*arguments)
+
+    return made
+
+
 def add_rows(
     y: np.ndarray, w: np.ndarray, indices: np.ndarray, values: np.ndarray, first: int, last: int
 ) -> None:
     """Add to y (h,) the rows ``indices[first:last]`` of w (n, at least h), scaled by ``values``.
 
-    In a kernel all arrays must be contiguous, of float32 or float64 but for the indices; products
-    and sums are of y's type, which may not be shorter than w's. Sums may be reordered, and nothing
-    is checked.
+    In a kernel the arrays must be contiguous, and all but the indices of float32 or float64.
+    Products and sums have y's type, which must not be shorter than w's. Sums may be reordered, and
+    indices are not checked.
     """
     for p in range(first, last):
         y += values[p] * w[indices[p], : y.size]
@@ -57,9 +72,9 @@ def add_rows(
 def line_residuals(
     x: np.ndarray, y: np.ndarray, start: int, end: int, slope: float, shift: float
 ) -> tuple[float, float, float]:
-    """Sum up r², r and r x with r = slope x + shift - y over [start, end) of x and y (n,).
+    """Sum r², r and r x with r = slope x + shift - y over [start, end) of x and y (n,).
 
-    In a kernel both must be contiguous, of float64; sums are reordered, and nothing is checked.
+    In a kernel both must be contiguous, of float64. Sums are reordered; indices are not checked.
     """
     x, y = x[start:end], y[start:end]
     r = slope * x + shift - y
@@ -98,15 +113,15 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     most = _most_vectors()
 
     def columns(k: Any, vectors: int, length: int) -> None:
-        """Add all rows to the columns from k on: so many vectors of so many numbers."""
+        """Add all rows to the columns from k on, `vectors` of them with `length` numbers each."""
         vector, loaded = ir.VectorType(number, length), ir.VectorType(weight, length)
-        places = _places(builder, y.data, k, vector, vectors)
+        pointers = _pointers(builder, y.data, k, vector, vectors)
         nothing = ir.Constant(vector, None)
-        # Where sums are few, rows are taken in pairs: a sum can take up the next row only when it
-        # is done with the last.
+        # If there are few sums, rows are taken in pairs, because each sum must wait for its last
+        # addition.
         ways = max(1, min(2, most // vectors))
-        sums = [[_variable(builder, _load(builder, place)) for place in places]]
-        sums += [[_variable(builder, nothing) for _ in places] for _ in range(ways - 1)]
+        sums = [[_variable(builder, _load(builder, pointer)) for pointer in pointers]]
+        sums += [[_variable(builder, nothing) for _ in pointers] for _ in range(ways - 1)]
 
         def add(p: Any, into: list[Any]) -> None:
             index = builder.load(builder.gep(indices.data, [p]))
@@ -115,9 +130,9 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             value = context.cast(builder, value, kinds[3].dtype, kinds[0].dtype)
             scale = _repeated(builder, value, length)
             begin = builder.add(builder.mul(index, stride), k)
-            rows = _places(builder, w.data, begin, loaded, vectors)
-            for place, total in zip(rows, into, strict=True):
-                row = _load(builder, place)
+            rows = _pointers(builder, w.data, begin, loaded, vectors)
+            for pointer, total in zip(rows, into, strict=True):
+                row = _load(builder, pointer)
                 row = row if number == weight else builder.fpext(row, vector)
                 term = builder.fmul(scale, row, flags=_FAST)
                 builder.store(builder.fadd(builder.load(total), term, flags=_FAST), total)
@@ -129,11 +144,11 @@ def _lowered(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if ways > 1:
             with cgutils.for_range_slice(builder, together, last, _INTP(1)) as (p, _):
                 add(p, sums[0])
-        for place, *parts in zip(places, *sums, strict=True):
-            total = builder.load(parts[0])
-            for part in parts[1:]:
-                total = builder.fadd(total, builder.load(part), flags=_FAST)
-            builder.store(total, place, align=_alignment(place))
+        for pointer, *several in zip(pointers, *sums, strict=True):
+            total = builder.load(several[0])
+            for each in several[1:]:
+                total = builder.fadd(total, builder.load(each), flags=_FAST)
+            builder.store(total, pointer, align=_alignment(pointer))
 
     with builder.if_then(builder.icmp_signed("<", first, last)):
         begin = _INTP(0)
@@ -160,7 +175,7 @@ def _typed_residuals(context: Any) -> Any:
 
 @lower_builtin(line_residuals, *[types.Array] * 2, *[types.Integer] * 2, *[types.Float] * 2)
 def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    lanes = 2 * VECTOR // 8  # two vectors, whose sums do not wait for each other
+    lanes = 2 * VECTOR // 8  # two vectors, whose sums need not wait for each other
     number = ir.DoubleType()
     vector, bits = ir.VectorType(number, lanes), ir.VectorType(ir.IntType(1), lanes)
     x, y = (
@@ -180,13 +195,13 @@ def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: An
         return builder.fsub(line, ys, flags=_FAST)
 
     def add(r: Any, xs: Any) -> None:
-        for place, factor in zip(sums, (r, None, xs), strict=True):
+        for pointer, factor in zip(sums, (r, None, xs), strict=True):
             term = r if factor is None else builder.fmul(r, factor, flags=_FAST)
-            builder.store(builder.fadd(builder.load(place), term, flags=_FAST), place)
+            builder.store(builder.fadd(builder.load(pointer), term, flags=_FAST), pointer)
 
     whole = builder.add(start, _whole(builder, builder.sub(end, start), lanes))
     with cgutils.for_range_slice(builder, start, whole, _INTP(lanes)) as (n, _):
-        xs, ys = (_load(builder, _places(builder, each.data, n, vector, 1)[0]) for each in (x, y))
+        xs, ys = (_load(builder, _pointers(builder, each.data, n, vector, 1)[0]) for each in (x, y))
         add(residuals(xs, ys), xs)
     left = builder.sub(end, whole)
     with builder.if_then(builder.icmp_signed(">", left, _INTP(0))):
@@ -197,39 +212,27 @@ def _lowered_residuals(context: Any, builder: Any, signature: Any, arguments: An
             ir.FunctionType(vector, [vector.as_pointer(), ir.IntType(32), bits, vector]),
             f"llvm.masked.load.v{lanes}f64.p0v{lanes}f64",
         )
-        xs, ys = (
-            builder.call(
-                masked,
-                [
-                    _places(builder, each.data, whole, vector, 1)[0],
-                    ir.IntType(32)(8),
-                    inside,
-                    nothing,
-                ],
-            )
-            for each in (x, y)
-        )
+        eight = ir.IntType(32)(8)
+        pointers = [_pointers(builder, each.data, whole, vector, 1)[0] for each in (x, y)]
+        xs, ys = (builder.call(masked, [each, eight, inside, nothing]) for each in pointers)
         add(builder.select(inside, residuals(xs, ys), nothing), xs)
     total = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(number, [number, vector]),
         f"llvm.vector.reduce.fadd.v{lanes}f64",
     )
-    return context.make_tuple(
-        builder,
-        signature.return_type,
-        [
-            builder.call(total, [number(0.0), builder.load(place)], fastmath=("reassoc",))
-            for place in sums
-        ],
-    )
+    results = [
+        builder.call(total, [number(0.0), builder.load(each)], fastmath=("reassoc",))
+        for each in sums
+    ]
+    return context.make_tuple(builder, signature.return_type, results)
 
 
 def _variable(builder: Any, value: Any) -> Any:
-    """A place for a value that changes; LLVM keeps it in a register."""
-    place = cgutils.alloca_once(builder, value.type)
-    builder.store(value, place)
-    return place
+    """Make a variable, which LLVM keeps in a register."""
+    pointer = cgutils.alloca_once(builder, value.type)
+    builder.store(value, pointer)
+    return pointer
 
 
 def _whole(builder: Any, count: Any, power: int) -> Any:
@@ -246,12 +249,12 @@ def _repeated(builder: Any, value: Any, lanes: int) -> Any:
 
 
 def _most_vectors() -> int:
-    """Vectors of sums that fit into the registers, with room for what is added."""
+    """How many vectors of sums fit the registers, beside the terms."""
     return 8 if llvmlite.binding.get_host_cpu_features().get("avx512f", False) else 4
 
 
-def _places(builder: Any, base: Any, offset: Any, vector: Any, vectors: int) -> list[Any]:
-    """Addresses of so many vectors that follow each other."""
+def _pointers(builder: Any, base: Any, offset: Any, vector: Any, vectors: int) -> list[Any]:
+    """Pointers to several vectors, one behind the other."""
     return [
         builder.bitcast(
             builder.gep(base, [builder.add(offset, _INTP(k * vector.count))]), vector.as_pointer()
@@ -260,10 +263,10 @@ def _places(builder: Any, base: Any, offset: Any, vector: Any, vectors: int) -> 
     ]
 
 
-def _alignment(place: Any) -> int:
-    """Rows begin anywhere: only their numbers lie where numbers must."""
-    return 4 if isinstance(place.type.pointee.element, ir.FloatType) else 8
+def _alignment(pointer: Any) -> int:
+    """Rows are not aligned, only their numbers."""
+    return 4 if isinstance(pointer.type.pointee.element, ir.FloatType) else 8
 
 
-def _load(builder: Any, place: Any) -> Any:
-    return builder.load(place, align=_alignment(place))
+def _load(builder: Any, pointer: Any) -> Any:
+    return builder.load(pointer, align=_alignment(pointer))

@@ -53,7 +53,7 @@ from nconvex.definitions import (
     require_theta,
     shown,
 )
-from nconvex.kernels.jit import kernel, part
+from nconvex.kernels.jit import inlined, kernel
 
 U = 2.0**-53
 
@@ -186,7 +186,7 @@ def flood_bracket(
     )
 
 
-@part
+@inlined
 def root(parent, cell):
     """The cell that stands for the basin of a flooded one; the way there is halved on going."""
     while parent[cell] != cell:

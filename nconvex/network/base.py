@@ -18,7 +18,7 @@ _Same = TypeVar("_Same", bound="NetworkLandscape")
 
 
 class NetworkLandscape(Trainable, Differentiable, ABC):
-    """A network, data and settings of its descents, without what computes anything.
+    """A network, its data, and the settings of its descents. Losses are left to its classes.
 
     Attributes:
         model: The network.
@@ -50,7 +50,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     def segment(
         self, theta1: np.ndarray, theta2: np.ndarray, known: Peak | None = None
     ) -> certify.Segment:
-        """Begin the proof of how high γ(θ₁, θ₂) rises on the test set, or go on with it."""
+        """Begin to prove how high γ(θ₁, θ₂) rises on the test set, or go on."""
         theta1, theta2 = require_ends(theta1, theta2, self.model.n_parameters)
         first = self._first_layers(theta1, theta2)
         return certify.Segment(self.proof_data, theta1, theta2, first, known)
@@ -58,7 +58,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     def max_gamma(
         self, theta1: np.ndarray, theta2: np.ndarray, L0: float, known: Peak | None = None
     ) -> Peak:
-        """Prove that γ stays below L₀ on the test set, or else bracket its maximum.
+        """Prove that γ stays below L₀ on the test set, or bracket its maximum.
 
         See `certify.maximum`; the search goes on from a bracket that is known.
         """
@@ -73,11 +73,10 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
         return self.model.initial(rng)
 
     def revive(self, theta: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return θ with units that are not needed folded away, and with them drawn anew.
+        """Return θ with redundant units folded into others, and with them drawn anew.
 
-        See `redundancy.revive`; "not needed" is judged on the test set, whose loss must not
-        change, and kinks are placed on the training set. A network without a hidden layer, which
-        has no such units, stays as it is.
+        See `redundancy.revive`. Folding must not change the loss on the test set; new kinks lie on
+        the training set. A network without a hidden layer has no such units and stays as it is.
         """
         theta = require_theta("theta", theta, self.model.n_parameters)
         if len(self.model.sizes) < 3:
@@ -91,7 +90,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
         return other
 
     def describe(self) -> dict[str, np.ndarray]:
-        """Everything that is needed to recompute losses without this package, as arrays."""
+        """Return, as arrays, all that is needed to recompute losses without this package."""
         return {
             "sizes": np.array(self.model.sizes, dtype=np.int64),
             "activation": np.array(self.model.activation),

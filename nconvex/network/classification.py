@@ -1,11 +1,11 @@
-"""A landscape from a classifier and labelled data: MNIST's, the draft's section III.B.
+"""A landscape from a classifier and labelled data, as the draft's MNIST (section III.B).
 
-Same surface for the sampler as `problem`, other means: minibatch descent in float32 on sparse
-inputs, γ from remembered first layers. See `wide` for both.
+Descents run on minibatches in float32, and γ is computed from first layers that are kept; see
+`kernels.classifier` and `kernels.classifier_gamma`.
 
-Memory: a model's first layer takes 8 M h bytes for M test samples and h units (20 MB for 10,000
-and 256), and at most `REMEMBERED` of them are kept, the latest used. With a string of 50 beads of
-784-256-256-10 on all of MNIST, its figure and its file, a process takes 1.3 GB.
+Memory: a model's first layer takes 8 M h bytes for M test samples and h units, 20 MB for 10,000 and
+256. At most `REMEMBERED` of them are kept. A process takes 1.3 GB for a string of 50 beads of
+784-256-256-10 on all of MNIST, with its figure and its file.
 """
 
 from __future__ import annotations
@@ -22,52 +22,50 @@ from nconvex.definitions import (
     DescentStatus,
     NconvexError,
     RMSProp,
-    numbers,
     require_choice,
     require_ends,
-    require_finite,
     require_integer,
     require_kind,
     require_number,
     require_t,
     require_theta,
-    shown,
 )
-from nconvex.kernels import classifier as wide
-from nconvex.kernels import parts
+from nconvex.kernels import classifier, classifier_gamma, parts
+from nconvex.kernels.parts import TILE
 from nconvex.kernels.vectors import aligned
 from nconvex.landscape import descent_status, settings
 from nconvex.network.base import NetworkLandscape
+from nconvex.network.inputs import checked_labels, checked_matrix
 from nconvex.network.mlp import MLP
 from nconvex.proof import certify
 
 METRICS = ("loss", "error")
 
-#: First layers kept: two ends and the beads of a few levels of recursion between them.
+#: First layers that are kept: of two ends and of the beads of a few levels of recursion.
 REMEMBERED = 12
 
-#: Multiply-adds after which a kernel returns to Python, so that Ctrl-C is heard within a second.
+#: Multiply-adds, a second's, after which a kernel returns to Python, which can then hear Ctrl-C.
 WORK_BETWEEN_SIGNALS = 5e9
 
-#: Share of inputs that are not zero from which on descents multiply whole inputs: a batch takes the
-#: same time either way there, see `benchmarks/dense.py`.
+#: Descents use the dense kernels where more than this share of the inputs is not zero. Here a batch
+#: takes the same time either way; see `benchmarks/dense.py`.
 DENSE = 0.35
 
-#: Relative difference of the float32 metric that stops a descent and the float64 one that decides.
+#: Relative error of the float32 metric that stops a descent.
 FLOAT32_ROUNDING = 1e-6
 
 
 class Classification(NetworkLandscape):
     """Model + softmax cross-entropy + labelled data, as a landscape for `train` and `connect`.
 
-    L(X, θ) = 1/N Σₙ -log softmax(f(xₙ; θ))[labelₙ] on the test set, or with metric="error" the
-    share of test samples whose label does not have the highest logit, a tie being an error.
-    Descents follow the gradient of the training set's cross-entropy in either case, on minibatches
-    drawn without replacement, in float32; every value that is reported or compared with L₀ is
-    computed in float64.
+    L(X, θ) = 1/N Σₙ -log softmax(f(xₙ; θ))[labelₙ] on the test set. With metric="error" it is the
+    share of test samples whose label does not have the highest logit; a tie is an error. In either
+    case descents follow the gradient of the training set's cross-entropy, on minibatches drawn
+    without replacement, in float32. Every value that is reported or compared with L₀ is computed in
+    float64.
 
     Args:
-        model: With biases, any hidden layers and activation, one output a class: its logit.
+        model: With biases, hidden layers, any activation, and one output a class: its logit.
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1.
         X_test: (M, d_in) test inputs; rounded to float32.
@@ -116,18 +114,20 @@ class Classification(NetworkLandscape):
         self.metric = metric
         self.quantity = "loss" if metric == "loss" else "the share of errors"
         self.highest = np.inf if metric == "loss" else 1.0
-        self.X, self.labels = _checked("", model, X, labels)
-        self.X_test, self.labels_test = _checked("_test", model, X_test, labels_test)
-        self.y_test = self.labels_test  # under the name that every problem's targets have
+        n_in, classes = model.sizes[0], model.sizes[-1]
+        self.X = checked_matrix("X", X, n_in, np.float32)
+        self.X_test = checked_matrix("X_test", X_test, n_in, np.float32)
+        self.labels = checked_labels("labels", labels, len(self.X), classes)
+        self.labels_test = checked_labels("labels_test", labels_test, len(self.X_test), classes)
+        self.y_test = self.labels_test  # the name of every landscape's targets
         self.batch = min(batch, len(self.X))
-        self._layers = model.layers
         self._n_parameters = model.n_parameters
-        self._questions = _sparse(self.X_test)
-        self._dense = np.count_nonzero(self.X) > DENSE * self.X.size
-        self._examples = ((self.X,) if self._dense else _sparse(self.X)) + (self.labels,)
-        looks = (self.X_test,) if self._dense else self._questions
-        self._looks = (*looks, self.labels_test)
-        self._descending = _blocked(model)
+        self._test_csr = _sparse(self.X_test)
+        dense = np.count_nonzero(self.X) > DENSE * self.X.size
+        self._train_inputs = (*((None, None, self.X) if dense else _sparse(self.X)), self.labels)
+        stopping = (None, None, self.X_test) if dense else self._test_csr
+        self._stopping_inputs = (*stopping, self.labels_test)
+        self._layers, self._positions = _layout(model)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
         self._memory = _Memory()
 
@@ -145,71 +145,50 @@ class Classification(NetworkLandscape):
 
     def _gradient_of(self, theta: np.ndarray, samples: np.ndarray) -> tuple[float, np.ndarray]:
         theta = require_theta("theta", theta, self._n_parameters)
-        w = self._blocks(theta)
-        gradient = aligned(w.size, dtype=np.float32)
-        kernel = wide.dense_gradient if self._dense else wide.sparse_gradient
-        loss = kernel(
-            w,
-            self._first(w),
-            self._descending,
-            *self._examples,
-            samples,
-            *self._descent_work(gradient, len(samples)),
-            self._first(gradient),
+        w = self._packed(theta)
+        gradient = _short(w.size)
+        workspace, pixels, slopes = self._workspace(len(samples))
+        loss = classifier.loss_and_gradient(
+            w, self._layers, self._train_inputs, samples, workspace, pixels, gradient, slopes
         )
-        return float(loss), self._restored(gradient)
+        return float(loss), self._unpacked(gradient)
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run minibatch RMSProp until the test metric is at most `target`; see `RMSProp`."""
         settings = self.rmsprop
         require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
-        w = self._blocks(theta)
-        mean_square, gradient = (aligned(w.size, dtype=np.float32) for _ in range(2))
-        work = self._descent_work(gradient, self.batch)
-        state: tuple[np.ndarray, ...] = (w, self._first(w), mean_square)
-        if self._dense:
-            work += (self._first(gradient),)
-        else:
-            state += (self._first(mean_square),)
-            work += (aligned(wide.PANEL, dtype=np.float32),)
-        descend = wide.dense_descend if self._dense else wide.sparse_descend
+        w = self._packed(theta)
+        mean_square, gradient = (_short(w.size) for _ in range(2))
+        workspace, pixels, slopes = self._workspace(self.batch)
+        row = _short(classifier.PANEL)
         tests = np.arange(len(self.X_test))
-        look = float(len(self.X_test)) * self._n_parameters
-        chunk = max(1, int(WORK_BETWEEN_SIGNALS / (3.0 * self.batch * self._n_parameters + look)))
+        passes = 3.0 * self.batch + len(self.X_test)  # of a sample through the network, a step
+        chunk = max(1, int(WORK_BETWEEN_SIGNALS / (passes * self._n_parameters)))
         wanted = target * (1.0 - FLOAT32_ROUNDING)
         step, order, taken = 0, np.empty((0, self.batch), dtype=np.int64), 0
         while True:
             if taken == len(order):
                 order, taken = self._batches(rng), 0
             before = step
-            step, reached = descend(
-                *state,
-                self._descending,
-                self.metric == "error",
-                wanted,
-                *self._examples,
-                *self._looks,
-                order[taken : taken + chunk],
-                tests,
-                *settings.numbers,
-                step,
-                settings.budget,
-                *work,
-            )
+            step, reached = classifier.descend(
+                w, mean_square, self._layers, self.metric == "error", wanted, self._train_inputs,
+                self._stopping_inputs, order[taken : taken + chunk], tests, *settings.numbers,
+                step, settings.budget, workspace, pixels, gradient, slopes, row,
+            )  # fmt: skip
             taken += step - before
             if reached > wanted and step < settings.budget:
-                continue  # the batches ran out, or it is only time to hear Ctrl-C
-            found = self._restored(w)
+                continue  # the batches ran out, or Ctrl-C may be heard
+            found = self._unpacked(w)
             if not np.isfinite(found).all():
                 return Descent(theta.copy(), np.inf, int(step), DescentStatus.DIVERGED)
             loss = self.loss(found)
             if loss <= target or step == settings.budget or not np.isfinite(loss):
                 return Descent(found, loss, int(step), descent_status(loss, target))
-            wanted -= 2.0 * (loss - target)  # float32 saw it lower than it is
+            wanted -= 2.0 * (loss - target)  # in float32 the metric was lower
 
     def _batches(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw an epoch's batches, (batches, batch); what does not fill one is left out."""
+        """Draw an epoch's batches, (batches, batch); samples that fill none are left out."""
         batches = len(self.X) // self.batch
         require_kind("rng", rng, np.random.Generator, "np.random.default_rng(0)")
         order = rng.permutation(len(self.X))[: batches * self.batch]
@@ -224,7 +203,7 @@ class Classification(NetworkLandscape):
     def proof_data(self) -> certify.ProofData:
         """The network and its test set, as `certify` needs them."""
         return certify.ProofData(
-            self._layers,
+            self.model.layers,
             parts.ERROR if self.metric == "error" else parts.CROSS_ENTROPY,
             self._counts,
             np.abs(self.X_test).max(axis=0).astype(np.float64),
@@ -237,20 +216,22 @@ class Classification(NetworkLandscape):
         return self.first_layer(theta1), self.first_layer(theta2)
 
     def first_layer(self, theta: np.ndarray) -> np.ndarray:
-        """The first layer's pre-activations on the test set, in tiles; remembered."""
+        """The first layer's pre-activations on the test set, in tiles; kept for the next call."""
         key = theta.tobytes()
         known = self._memory.get(key)
         if known is not None:
             return known
         (W, b), *_ = self.model.unpack(theta)
         assert b is not None
-        # What a descent found is float32, and takes half the time to read.
-        with np.errstate(over="ignore"):  # a weight beyond float32 is not exact there
-            exact = (W.astype(np.float32) == W).all()
-        weights = aligned(*W.shape, dtype=np.float32 if exact else np.float64)
+        # The weights that a descent finds are float32, which takes half the time to read.
+        with np.errstate(over="ignore"):  # a weight beyond float32 becomes infinite, not equal
+            short = (W.astype(np.float32) == W).all()
+        weights = aligned(*W.shape, dtype=np.float32 if short else np.float64)
         weights[:] = W
-        tiles = aligned(len(self._members), W.shape[1] * wide.TILE)
-        wide.first_layer(weights, b, *self._questions, self._members, aligned(16, b.size), tiles)
+        tiles = aligned(len(self._members), W.shape[1] * TILE)
+        classifier_gamma.first_layer(
+            weights, b, *self._test_csr, self._members, aligned(16, b.size), tiles
+        )
         self._memory.keep(key, tiles)
         return tiles
 
@@ -260,94 +241,60 @@ class Classification(NetworkLandscape):
         theta1, theta2 = require_ends(theta1, theta2, self._n_parameters)
         losses, wrong = np.empty(t.size), np.empty(t.size)
         tiles1, tiles2 = self.first_layer(theta1), self.first_layer(theta2)
-        later = self._n_parameters - self.model.sizes[0] * self.model.sizes[1]
-        chunk = max(1, int(WORK_BETWEEN_SIGNALS / (float(len(self.X_test)) * later)))
+        layers = self.model.layers
+        workspace = (
+            aligned(self._n_parameters),
+            aligned(2, max(self.model.sizes[1:]) * TILE),
+            aligned(3, TILE),
+        )
+        work = float(len(self.X_test)) * (self._n_parameters - layers[0, 3])
+        chunk = max(1, int(WORK_BETWEEN_SIGNALS / work))
         for start in range(0, t.size, chunk):
-            part = slice(start, start + chunk)
-            wide.gammas(
-                t[part],
-                theta1,
-                theta2,
-                tiles1,
-                tiles2,
-                self._layers,
-                self._tile_labels,
-                self._counts,
-                len(self.X_test),
-                aligned(self._n_parameters),
-                aligned(2, max(self.model.sizes[1:]) * wide.TILE),
-                aligned(3, wide.TILE),
-                losses[part],
-                wrong[part],
-            )
+            some = slice(start, start + chunk)
+            classifier_gamma.gammas(
+                t[some], theta1, theta2, tiles1, tiles2, layers, self._tile_labels, self._counts,
+                len(self.X_test), *workspace, losses[some], wrong[some],
+            )  # fmt: skip
         return losses, wrong
 
-    def _first(self, w: np.ndarray) -> np.ndarray:
-        """The first layer's weights, (blocks, n_in, TILE), as a view of a descent's vector."""
-        n_in = self.model.sizes[0]
-        return w[: self._descending[0, 3]].reshape(-1, n_in, wide.TILE)
-
-    def _descent_work(self, gradient: np.ndarray, batch: int) -> tuple[np.ndarray, ...]:
-        """Make the workspaces of `wide`'s descents and gradients, around a gradient."""
-        n_in, h = self.model.sizes[:2]
-        tiles = [_whole_tiles(units) for units in self.model.sizes[1:]]
-        common = (
-            aligned(tiles[0] * wide.TILE, dtype=np.float32),
-            aligned(sum(tiles) * wide.TILE, dtype=np.float32),
-            aligned(3, max(tiles) * wide.TILE, dtype=np.float32),
-            aligned(max(tiles) * wide.TILE, dtype=np.float32),
-            aligned(3, wide.TILE),
-            gradient,
-        )
-        if self._dense:
-            inputs = aligned(wide.TILE * n_in, dtype=np.float32)
-            slopes = aligned(tiles[0] // wide.TILE, wide.TILE, wide.TILE, dtype=np.float32)
-            return (inputs, *common, slopes)
-        starts = self._examples[0]
-        pixels = min(batch * int(np.diff(starts).max()), int(starts[-1]))
-        return (
-            *common,
-            aligned(-(-h // wide.PANEL), batch, wide.PANEL, dtype=np.float32),
-            np.empty(n_in, dtype=np.int64),
-            np.empty(pixels, dtype=np.min_scalar_type(batch - 1)),
-            np.empty(pixels, dtype=np.float32),
-        )
-
-    def _blocks(self, theta: np.ndarray) -> np.ndarray:
-        """θ as a descent's vector, in float32; see `wide`."""
-        end = self._descending[-1, 3] + self._descending[-1, 1]
-        w = aligned(end, dtype=np.float32)
+    def _packed(self, theta: np.ndarray) -> np.ndarray:
+        """θ as a descent's vector, in float32."""
+        w = _short(int(self._layers[-1, [1, 3]].sum()))
         with np.errstate(over="ignore"):  # a weight beyond float32 makes the descent diverge
-            for (W, b), (source, offset) in self._pieces(theta, w):
-                W[:], b[:] = source, offset
+            w[self._positions] = theta
         return w
 
-    def _restored(self, w: np.ndarray) -> np.ndarray:
-        """Θ of a descent's vector, in float64."""
-        theta = np.empty(self._n_parameters)
-        for (W, b), (target, offset) in self._pieces(theta, w):
-            target[:], offset[:] = W, b
-        return theta
+    def _unpacked(self, w: np.ndarray) -> np.ndarray:
+        """θ of a descent's vector, in float64."""
+        return w[self._positions].astype(np.float64)
 
-    def _pieces(self, theta: np.ndarray, w: np.ndarray) -> Any:
-        """Weights and biases, layer by layer, as views of a descent's vector and of θ."""
-        for layer, (W, b) in enumerate(self.model.unpack(theta)):
-            assert b is not None
-            n_in, n_out, weights, biases = self._descending[layer, :4]
-            if layer == 0:
-                blocks = self._first(w)
-                for block in range(len(blocks)):
-                    columns = slice(block * wide.TILE, (block + 1) * wide.TILE)
-                    units = len(b[columns])
-                    offset = w[biases + block * wide.TILE :][:units]
-                    yield (blocks[block, :, :units], offset), (W[:, columns], b[columns])
-            else:
-                transposed = w[weights : weights + n_in * n_out].reshape(n_out, n_in)
-                yield (transposed.T, w[biases : biases + n_out]), (W, b)
+    def _workspace(self, batch: int) -> tuple[Any, Any, np.ndarray]:
+        """Make `workspace`, `pixels` and `slopes` of `classifier`'s kernels."""
+        n_in = self.model.sizes[0]
+        units = [_whole_tiles(each) for each in self.model.sizes[1:]]
+        starts = self._train_inputs[0]
+        workspace = (
+            _short(n_in * TILE) if starts is None else None,
+            _short(units[0] * TILE),
+            _short(sum(units) * TILE),
+            _short(3, max(units) * TILE),
+            _short(max(units) * TILE),
+            aligned(3, TILE),
+        )
+        if starts is None:
+            return workspace, None, _short(units[0] // TILE, TILE, TILE)
+        most = min(batch * int(np.diff(starts).max()), int(starts[-1]))
+        pixels = (
+            np.empty(n_in, dtype=np.int64),
+            np.empty(most, dtype=np.min_scalar_type(batch - 1)),
+            np.empty(most, dtype=np.float32),
+        )
+        panels = -(-self.model.sizes[1] // classifier.PANEL)
+        return workspace, pixels, _short(panels, batch, classifier.PANEL)
 
 
 class _Memory:
-    """The `REMEMBERED` first layers used last, by their θ; empty again in a copy."""
+    """The `REMEMBERED` first layers used last, by their θ. A copy is empty."""
 
     def __init__(self) -> None:
         self._tiles: OrderedDict[bytes, np.ndarray] = OrderedDict()
@@ -369,68 +316,37 @@ class _Memory:
                 self._tiles.popitem(last=False)
 
 
-def _checked(
-    suffix: str, model: MLP, X: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    X = numbers(f"X{suffix}", X, np.float32)
-    if X.ndim != 2 or X.shape[1] != model.sizes[0] or len(X) == 0:
-        raise NconvexError(
-            f"X{suffix} has shape {X.shape}; the model needs (N, {model.sizes[0]}), N ≥ 1"
-        )
-    require_finite(f"X{suffix}", X)
-    return X, _classes(f"labels{suffix}", labels, len(X), model.sizes[-1])
-
-
-def _classes(name: str, given: np.ndarray, samples: int, classes: int) -> np.ndarray:
-    """Return labels as integers (samples,); refuse others, and say what would make them such."""
-    try:
-        labels = np.asarray(given)
-    except Exception:  # ragged lists, or other packages' arrays
-        raise NconvexError(f"{name} must be an array, not {shown(given)}") from None
-    kind = labels.dtype.kind
-    if labels.shape == (samples, classes) and classes > 1:
-        advice = f"one-hot rows become classes by {name}.argmax(axis=1)"
-    elif labels.shape == (samples, 1):
-        advice = f"a column becomes a vector by {name}.ravel()"
-    elif labels.shape != (samples,):
-        advice = f"give one for each of the {samples} samples"
-    elif kind in "US" or (kind == "O" and all(isinstance(label, str) for label in labels)):
-        advice = f"names become numbers by np.unique({name}, return_inverse=True)[1]"
-    elif kind == "b" or (kind == "f" and (labels == np.rint(labels)).all()):
-        advice = f"{name}.astype(int) makes them integers"
-    elif kind not in "iu":
-        advice = "give the numbers of the classes"
-    elif labels.min() < 0 or labels.max() >= classes:
-        wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
-        advice = f"{name}[{wrong}] is {labels[wrong]}"
-        if labels.min() == 1 and labels.max() == classes:
-            advice += f"; if they count from 1, give {name} - 1"
-    else:
-        return labels.astype(np.int64)
-    raise NconvexError(
-        f"{name} must be {samples} integers from 0 to {classes - 1}, not {labels.dtype} of shape "
-        f"{labels.shape}: {advice}"
-    )
+def _short(*shape: int) -> np.ndarray:
+    return aligned(*shape, dtype=np.float32)
 
 
 def _whole_tiles(units: int) -> int:
-    return -(-units // wide.TILE) * wide.TILE
+    return -(-units // TILE) * TILE
 
 
-def _blocked(model: MLP) -> np.ndarray:
-    """The table of layers of a descent's vector, whose first layer stands in whole tiles."""
-    layers = model.layers.copy()
-    grown = (_whole_tiles(model.sizes[1]) - model.sizes[1]) * model.sizes[0]
-    layers[0, 3] += grown
-    layers[1:, 2:4] += grown
-    return layers
+def _layout(model: MLP) -> tuple[np.ndarray, np.ndarray]:
+    """The table of layers of a descent's vector w, and where in w the numbers of θ stand."""
+    layers = model.layers
+    n_in, h = model.sizes[:2]
+    added = (_whole_tiles(h) - h) * n_in
+    layers[0, 3] += added
+    layers[1:, 2:4] += added
+    positions = np.empty(model.n_parameters, dtype=np.int32)
+    for (W, b), (n_in, n_out, weights, biases, _) in zip(
+        model.unpack(positions), layers.tolist(), strict=True
+    ):
+        i, k = np.arange(n_in)[:, None], np.arange(n_out)
+        W[:] = weights + k * n_in + i if weights else (k // TILE * n_in + i) * TILE + k % TILE
+        if b is not None:
+            b[:] = biases + k
+    return layers, positions
 
 
 def _sparse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of X as starts, indices, values; see `wide`."""
+    """Rows of X as starts, indices and values of what is not zero; see `kernels.classifier`."""
     inked = X != 0.0
     starts = np.concatenate(([0], np.cumsum(inked.sum(axis=1))))
-    # Unsigned, so that kernels need not look for negative ones; short, to be read quickly.
+    # Unsigned: numba need not test whether they are negative. Short: they are read quickly.
     short = np.min_scalar_type(X.shape[1] - 1)
     columns = np.broadcast_to(np.arange(X.shape[1], dtype=short), X.shape)
     return starts.astype(np.int64), columns[inked], X[inked]
@@ -441,6 +357,6 @@ def _tiles(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     tiles: list[np.ndarray] = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        tiles += [members[start : start + wide.TILE] for start in range(0, len(members), wide.TILE)]
-    filled = np.array([np.pad(tile, (0, wide.TILE - len(tile)), "edge") for tile in tiles])
+        tiles += [members[start : start + TILE] for start in range(0, len(members), TILE)]
+    filled = np.array([np.pad(tile, (0, TILE - len(tile)), "edge") for tile in tiles])
     return labels[[tile[0] for tile in tiles]], filled, np.array([len(tile) for tile in tiles])

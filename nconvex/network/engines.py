@@ -1,36 +1,34 @@
-"""What computes the losses, gradients and descents of a network on data: three ways, one interface.
+"""Engines compute losses, gradients and descents of a network on data: three, with one interface.
 
 ``textbook``  plain NumPy, to be read (`nconvex.textbook`)
-``samples``   compiled, sample by sample, for every network (`kernels`)
-``regions``   compiled, by linear regions, for ReLU networks of one input (`pieces`)
+``samples``   compiled, sample by sample, for every network (`kernels.samples`)
+``regions``   compiled, by linear regions, for ReLU networks of one input (`kernels.regions`)
 
-An engine owns the layout of the data, the workspaces and the descents. Its data are float64 and
-were checked by `Problem`.
+An engine lays out the data, and owns the workspaces. `Problem` has checked its data, which are
+float64.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from typing import Any, Protocol
 
 import numpy as np
 
 from nconvex import textbook
 from nconvex.definitions import NconvexError, RMSProp, require_choice
-from nconvex.kernels import regions as pieces
-from nconvex.kernels import samples as kernels
-from nconvex.kernels.parts import LOSSES, MSE
+from nconvex.kernels import regions, samples
+from nconvex.kernels.parts import LOSSES
 from nconvex.kernels.vectors import aligned
 from nconvex.network.mlp import MLP
 
-#: Multiply-adds after which a kernel returns to Python, so that Ctrl-C is heard within seconds. A
-#: QUAD descent stays far below and is one call.
+#: Multiply-adds after which a kernel returns to Python, which can then hear Ctrl-C. A descent on
+#: QUAD needs far fewer: it is one call.
 WORK_BETWEEN_SIGNALS = 2e9
 
 
 class Engine(Protocol):
-    """What a `Problem` delegates to. Losses are the test set's, gradients the training set's."""
+    """What a `Problem` computes with: losses on the test set, gradients on the training set."""
 
     def losses(self, thetas: np.ndarray) -> np.ndarray:
         """L(X_test, θ) of each row θ of thetas (T, P), as (T,)."""
@@ -54,72 +52,54 @@ class Textbook:
         self._network = model, loss
         self._train, self._test = data[:2], data[2:]
 
+    @np.errstate(all="ignore")
     def losses(self, thetas: np.ndarray) -> np.ndarray:
         """L(X_test, θ) of each row of thetas (T, P)."""
-        with np.errstate(all="ignore"):
-            return np.array(
-                [textbook.mean_loss(*self._network, theta, *self._test) for theta in thetas]
-            )
+        return np.array([textbook.mean_loss(*self._network, each, *self._test) for each in thetas])
 
+    @np.errstate(all="ignore")
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) and ∂L/∂θ."""
         model, loss = self._network
-        with np.errstate(all="ignore"):
-            return (
-                textbook.mean_loss(model, loss, theta, *self._train),
-                textbook.gradient(model, loss, theta, *self._train),
-            )
+        return (
+            textbook.mean_loss(model, loss, theta, *self._train),
+            textbook.gradient(model, loss, theta, *self._train),
+        )
 
+    @np.errstate(all="ignore")  # a descent that diverges is a result
     def descend(
         self, theta: np.ndarray, target: float, settings: RMSProp
     ) -> tuple[np.ndarray, int]:
         """Run RMSProp until L(X_test, θ) ≤ target."""
-        with np.errstate(all="ignore"):  # a descent that diverges is a result
-            theta, _, steps = textbook.descend(
-                theta,
-                lambda each: textbook.gradient(*self._network, each, *self._train),
-                lambda each: textbook.mean_loss(*self._network, each, *self._test),
-                target,
-                settings,
-            )
+        theta, _, steps = textbook.descend(
+            theta,
+            lambda each: textbook.gradient(*self._network, each, *self._train),
+            lambda each: textbook.mean_loss(*self._network, each, *self._test),
+            target,
+            settings,
+        )
         return theta, steps
 
 
 class BySamples:
-    """`kernels` on data: for every network."""
+    """`kernels.samples` on data: for every network."""
 
-    kernels: Any = kernels
+    kernels: Any = samples
 
-    def __init__(
-        self,
-        model: MLP,
-        loss: str,
-        X: np.ndarray,
-        y: np.ndarray,
-        X_test: np.ndarray,
-        y_test: np.ndarray,
-    ):
+    def __init__(self, model: MLP, loss: str, *data: np.ndarray):
+        X, y, X_test, y_test = data
         self._sizes = model.sizes
         self._work_of_a_pass = float(model.n_parameters)
         self._network = model.layers, LOSSES[loss]
-        self._train = self._laid_out(X, y)
+        self._train = self._stepping = self._laid_out(X, y)
         self._test = self._laid_out(X_test, y_test)
-        self._sums: tuple[np.ndarray, ...] = ()  # what descents need besides
 
     def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return samples as the kernels need them."""
         return units_major(X), units_major(y)
 
     def _workspace(self) -> tuple[np.ndarray, ...]:
-        sizes = self._sizes
-        return aligned(sum(sizes), kernels.TILE), aligned(2, max(sizes), kernels.TILE)
-
-    def work(self) -> tuple[np.ndarray, ...]:
-        """Return the kernels' workspaces. Each thread has its own."""
-        kind = type(self), self._sizes
-        if kind not in _workspaces.by_kind:
-            _workspaces.by_kind[kind] = self._workspace()
-        return _workspaces.by_kind[kind]
+        return self.kernels.workspace(self._sizes)
 
     def calls(self, passes: int) -> int:
         """How many times `passes` samples may go through the network between two signals."""
@@ -130,13 +110,10 @@ class BySamples:
         losses = np.empty(len(thetas))
         chunk = self.calls(self._test[0].shape[1])
         for start in range(0, len(thetas), chunk):
-            part = slice(start, start + chunk)
+            some = slice(start, start + chunk)
+            rows = np.ascontiguousarray(thetas[some])
             self.kernels.mean_losses(
-                np.ascontiguousarray(thetas[part]),
-                *self._network,
-                *self._test,
-                *self.work(),
-                losses[part],
+                rows, *self._network, self._test, self._workspace(), losses[some]
             )
         return losses
 
@@ -144,7 +121,7 @@ class BySamples:
         """L(X, θ) and ∂L/∂θ."""
         gradient = np.empty(theta.size)
         loss = self.kernels.loss_and_gradient(
-            theta, *self._network, *self._train, *self.work(), gradient
+            theta, *self._network, self._train, self._workspace(), gradient
         )
         return float(loss), gradient
 
@@ -160,45 +137,32 @@ class BySamples:
         while True:
             last_step = min(step + chunk, settings.budget)
             step, loss = self.kernels.rmsprop(
-                theta,
-                mean_square,
-                *self._network,
-                *self._train,
-                *self._sums,
-                *self._test,
-                target,
-                *settings.numbers,
-                step,
-                last_step,
-                *self.work(),
-                gradient,
-            )
+                theta, mean_square, *self._network, self._stepping, self._test, target,
+                settings.numbers, step, last_step, self._workspace(), gradient,
+            )  # fmt: skip
             if step == settings.budget or not target < loss < math.inf:
                 return theta, int(step)
 
 
 class ByRegions(BySamples):
-    """`pieces` on data: for ReLU networks of one input."""
+    """`kernels.regions` on data: for ReLU networks of one input."""
 
-    kernels = pieces
+    kernels = regions
 
     def __init__(self, model: MLP, loss: str, *data: np.ndarray):
         if not is_piecewise_linear(model):
             raise NconvexError(f"engine 'regions' needs a ReLU network of one input, not {model}")
         super().__init__(model, loss, *data)
-        X, Y, _ = self._train
-        squared = LOSSES[loss] == MSE
-        self._sums = (pieces.running_sums(X[0], Y) if squared else np.empty((0, 0)),)
+        X, Y, ranks, _ = self._train
+        if loss == "mse":
+            self._stepping = X, Y, ranks, regions.running_sums(X[0], Y)
 
     def _laid_out(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         X, Y = sorted_by_x(X, y)
-        return X, Y, pieces.ranked(X[0])
-
-    def _workspace(self) -> tuple[np.ndarray, ...]:
-        return pieces.workspace(self._sizes)
+        return X, Y, regions.ranked(X[0]), np.empty((0, 0))
 
 
-ENGINES = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
+ENGINES: dict[str, Any] = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
 
 
 def is_piecewise_linear(model: MLP) -> bool:
@@ -211,15 +175,8 @@ def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
     if name is None:
         name = "regions" if is_piecewise_linear(model) else "samples"
     require_choice("engine", name, ENGINES)
-    return ENGINES[name](model, loss, *data)
-
-
-class _Workspaces(threading.local):
-    def __init__(self) -> None:
-        self.by_kind: dict[tuple[Any, ...], tuple[np.ndarray, ...]] = {}
-
-
-_workspaces = _Workspaces()
+    engine: Engine = ENGINES[name](model, loss, *data)
+    return engine
 
 
 def sorted_by_x(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

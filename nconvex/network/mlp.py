@@ -1,12 +1,11 @@
-"""The multilayer perceptron: its shape, its start, its parameters laid out flat.
+"""The multilayer perceptron: its sizes, its start, and its parameters as one flat vector.
 
 A network with sizes (n₀, n₁, …, n_k) computes
 
     a⁰ = x,   zˡ = aˡ⁻¹ Wˡ + bˡ,   aˡ = s(zˡ)   for l = 1 … k
 
-with the activation s on hidden layers, another one (by default none) on the output. Its loss is
-the mean over the samples of the residuals' losses, summed over output units, with r = output -
-target:
+with the activation s on hidden layers, and another one, by default none, on the output. Its loss
+is a sum over output units and a mean over samples of a loss of the residual r = output - target:
 
 ===========  ==================================================================================
 ``mse``      r²
@@ -15,7 +14,7 @@ target:
 ``log-cosh`` log cosh r
 ===========  ==================================================================================
 
-Adding a loss means adding it to `parts.loss_and_slope` and `parts.LOSSES`.
+To add a loss, add it to `parts.loss_and_slope`, `parts.LOSSES` and `textbook`.
 """
 
 from __future__ import annotations

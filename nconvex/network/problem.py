@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,8 @@ from nconvex.definitions import (
     Descent,
     NconvexError,
     RMSProp,
-    numbers,
     require_choice,
     require_ends,
-    require_finite,
     require_kind,
     require_number,
     require_t,
@@ -24,14 +23,15 @@ from nconvex.kernels import parts
 from nconvex.landscape import descent_status, settings
 from nconvex.network import engines
 from nconvex.network.base import NetworkLandscape
+from nconvex.network.inputs import checked_matrix
 from nconvex.network.mlp import MLP
 from nconvex.proof import certify
 
-#: The descent aims this much lower, relative to its target: it orders its sums differently than
-#: `loss` does, which has the last word and grants no tolerance.
+#: The descent's target is lower by this relative amount: its sums have another order than those of
+#: `loss`, which decides without tolerance.
 ROUNDING = 1e-12
 
-#: Points of a line whose networks are made at once.
+#: Points of a line whose networks are computed at once.
 POINTS = 4096
 
 
@@ -39,20 +39,19 @@ class Problem(NetworkLandscape):
     """Model + loss + data, as a landscape for `train` and `connect`.
 
     L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `parts.LOSSES`. Gradients are the
-    training set's; **every loss that is reported is the test set's**, which no gradient sees (the
-    stopping test of a descent does look at it, as the draft's "trained to L₀ on the test set"
-    demands).
+    training set's. **Every loss that is reported is the test set's**, which no gradient uses. A
+    descent stops by the test loss, too: the draft demands "trained to L₀ on the test set".
 
     Args:
         model: The network.
-        loss: "mse", "mae", "huber" or "log-cosh"; formulas in `model`.
+        loss: "mse", "mae", "huber" or "log-cosh"; formulas in `mlp`.
         X: (N, d_in) training inputs.
         y: (N, d_out) training targets.
         X_test: (M, d_in) test inputs.
         y_test: (M, d_out) test targets.
         rmsprop: Settings of the descents.
-        engine: What computes: "textbook" (plain NumPy), "samples", "regions"; by default the
-            fastest that can. See `engines`.
+        engine: "textbook" (plain NumPy), "samples" or "regions", by default the fastest that
+            can compute the network; see `engines`.
 
     Example:
         >>> import nconvex as nc
@@ -109,9 +108,9 @@ class Problem(NetworkLandscape):
         """Equation (2) on the test set: L(X_test, Θ(θ₁, θ₂, t)) at each t (T,)."""
         theta1, theta2 = require_ends(theta1, theta2, self._n_parameters)
         t = require_t(t)
-        parts = [t[start : start + POINTS] for start in range(0, t.size, POINTS)]
+        some = (t[start : start + POINTS, None] for start in range(0, t.size, POINTS))
         return np.concatenate(
-            [self.engine.losses(interpolate(theta1, theta2, part[:, None])) for part in parts]
+            [self.engine.losses(interpolate(theta1, theta2, each)) for each in some]
         )
 
     @cached_property
@@ -129,22 +128,9 @@ class Problem(NetworkLandscape):
         )
 
 
-def _checked(
-    suffix: str, model: MLP, X: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    arrays = []
-    for name, given, columns in (("X", X, model.sizes[0]), ("y", y, model.sizes[-1])):
-        name += suffix
-        array = numbers(name, given)
-        if array.ndim != 2 or array.shape[1] != columns or len(array) == 0:
-            hint = f"; use {name}[:, None]" if array.ndim == 1 and columns == 1 else ""
-            raise NconvexError(
-                f"{name} has shape {array.shape}; the model needs (N, {columns}), N ≥ 1{hint}"
-            )
-        require_finite(name, array)
-        arrays.append(array)
-    if len(arrays[0]) != len(arrays[1]):
-        raise NconvexError(
-            f"X{suffix} has {len(arrays[0])} samples but y{suffix} has {len(arrays[1])}"
-        )
-    return arrays[0], arrays[1]
+def _checked(suffix: str, model: MLP, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    X = checked_matrix(f"X{suffix}", X, model.sizes[0])
+    y = checked_matrix(f"y{suffix}", y, model.sizes[-1])
+    if len(X) != len(y):
+        raise NconvexError(f"X{suffix} has {len(X)} samples but y{suffix} has {len(y)}")
+    return X, y

@@ -1,21 +1,20 @@
-"""Hidden units that the others can stand in for: how a trained network is given new freedom.
+"""Redundant hidden units: folding them into others, and drawing them anew.
 
-A network that has stopped learning above its threshold mostly has units that do nothing for it: a
-ReLU that is off on all the data, or on on all of them like another one. Let A (N, h) be the
-activations of a hidden layer on the data, and let unit u's be a combination of the others' and,
-where the next layer has biases, of ones:
+A network that stops learning above its threshold mostly has redundant units: a ReLU that is off on
+all data, or two that are on on all data. Let A (N, h) be the activations of a hidden layer on the
+data. Let those of unit u be a combination of the others', and of ones if the next layer has biases:
 
     A_u = Σ_{v≠u} c_v A_v + c₀
 
-Then adding c_v times u's outgoing weights to v's, and c₀ times them to the next layer's biases,
-while u's own go to 0, changes no output; and since the next layer's inputs are linear in these
-weights, none changes **all along** the straight line to the folded network. There u feeds nothing,
-and its incoming weights may be drawn anew: again no output changes on the way. Both segments have
-constant loss, and at their end the network has a unit that can learn.
+To *fold* u, add c_v times its outgoing weights to those of v, and c₀ times them to the next layer's
+biases, and set its own to 0. No output changes. The next layer's inputs are linear in these
+weights, so no output changes **all along** the straight line to the folded network either. There u
+feeds nothing: its incoming weights may be drawn anew, and again no output changes on the way. Both
+segments have constant loss, and at their end the network has a unit that can learn.
 
-A dead unit is the case c = 0. Where no unit is redundant, as often with smooth activations, one of
-those that the others approximate best is folded, by least squares. That changes outputs, and
-whether the loss stays low on the straight line has to be found out.
+A dead unit is the case c = 0. Often no unit is redundant, mainly with smooth activations. Then one
+of those that the others approximate best is folded, by least squares. That changes outputs; the
+loss on the straight line may rise, and has to be computed.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ import numpy as np
 from nconvex.network.mlp import MLP
 from nconvex.reductions import dot, inverse_gram, norm, triangle
 
-#: A unit is taken for redundant if its fold changes the loss by less than this part of it. Rounding
-#: changes it by about 1e-13; the certificate judges the path in any case.
+#: A unit is redundant if folding it changes the loss by less than this share. Rounding changes the
+#: loss by about 1e-13. The certificate decides on the path in any case.
 FREE = 1e-6
 
-#: Where no unit is redundant, one of so many of the least needed is folded, at random.
+#: If no unit is redundant, one of this many of the least needed is folded, at random.
 LEAST_NEEDED = 3
 
 
@@ -43,24 +42,24 @@ def revive(
     centres: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fold away all redundant units, or else one that is little needed, and draw them anew.
+    """Fold all redundant units, or else one that is little needed, and draw them anew.
 
-    New incoming weights are drawn as for a start; the bias is such that the unit's kink, or the
-    middle of its slope, goes through one of the data.
+    New incoming weights are drawn as for a start. The bias puts the unit's kink, or the middle of
+    its slope, on one of the data.
 
     Args:
         model: The network, with a hidden layer at least.
         theta: (P,) its parameters.
         loss: L(X, θ).
-        X: (N, n₀) inputs on which activations are compared: those that the loss is of.
-        centres: (M, n₀) inputs among which kinks are placed.
-        rng: Draws weights, kinks, and the unit where none is redundant.
+        X: (N, n₀) the loss's inputs, on which activations are compared.
+        centres: (M, n₀) inputs of which one is drawn for each kink.
+        rng: Draws weights, kinks, and the unit if none is redundant.
 
     Returns:
-        folded: (P,) the units' outgoing weights folded into the others'; the loss is constant on
-            the line from theta if they were redundant.
-        revived: (P,) their incoming weights drawn anew; the loss is constant on the line from
-            `folded`, always.
+        folded: (P,) with the units' outgoing weights folded into the others'. On the line from
+            theta the loss is constant if the units are redundant.
+        revived: (P,) with their incoming weights drawn anew. On the line from `folded` the loss is
+            always constant.
     """
     layers = [
         triangle(A if b is None else np.concatenate([A, np.ones((len(A), 1))], axis=1))
@@ -90,8 +89,8 @@ def revive(
         W, b = model.unpack(revived)[layer]
         W[:, unit] = drawn[layer][0][:, unit]
         if b is not None:
-            place = rng.integers(len(centres))
-            kink = model.activations(theta, centres[place : place + 1])[layer][0]
+            one = rng.integers(len(centres))
+            kink = model.activations(theta, centres[one : one + 1])[layer][0]
             b[unit] = -dot(kink, W[:, unit])
     return folded, revived
 
@@ -99,9 +98,9 @@ def revive(
 def _inverse(
     model: MLP, R: np.ndarray, layer: int, gone: list[tuple[int, int]]
 ) -> tuple[list[int], np.ndarray]:
-    """A layer's units that are left, and G⁻¹, G the Gram matrix of theirs and the ones' columns.
+    """Return a layer's units that are left, and the inverse of the Gram matrix G of [A, 1].
 
-    The residual of A_u's regression on the others is 1/(G⁻¹)_uu, its coefficients are
+    A_u's regression on the others has the residual 1/(G⁻¹)_uu and the coefficients
     c_v = -(G⁻¹)_uv / (G⁻¹)_uu.
     """
     units = model.sizes[layer + 1]
@@ -112,7 +111,7 @@ def _inverse(
 def _needs(
     model: MLP, theta: np.ndarray, inverses: list[tuple[list[int], np.ndarray]]
 ) -> list[tuple[float, int, int]]:
-    """How much the next layer's inputs change if a unit is folded: (change, layer, unit)."""
+    """Return how much the next layer's inputs change if a unit is folded: (change, layer, unit)."""
     result = []
     for layer, (left, inverse) in enumerate(inverses):
         W, _ = model.unpack(theta)[layer + 1]
@@ -132,8 +131,8 @@ def _fold(
     folded = theta.copy()
     W, b = model.unpack(folded)[layer + 1]
     left, inverse = inverses[layer]
-    place = left.index(unit)
-    c = -inverse[place] / inverse[place, place]
+    u = left.index(unit)
+    c = -inverse[u] / inverse[u, u]
     outgoing = W[unit].copy()
     W[left] += c[: len(left), None] * outgoing
     if b is not None:

@@ -1,17 +1,17 @@
-"""Numba kernels: how high γ can rise on an interval of t, by the centred form; and the search.
+"""How high γ can rise on an interval of t, by the centred form; and branch and bound.
 
 *The claim.* Let I = {t : |t - c| ≤ r} and s = t - c. For each unit and each sample three numbers
-v, D, E are computed such that the unit's value at Θ(θ₁, θ₂, t) is
+v, D, E are computed, so that the unit's value at Θ(θ₁, θ₂, t) is
 
     a(t) = v + s q(t)   with   D - E ≤ q(t) ≤ D + E   for all t in I.            (*)
 
-v is the value at the centre c, and q is the *slope* of a, measured from the centre. S = |D| + E is
-the largest size of the slope, S r the largest change of a. (*) is passed on from layer to layer.
+v is the value at the centre c, and q is the *slope* of a from there. S = |D| + E is the largest
+size of the slope, and S r the largest change of a. (*) passes from layer to layer.
 
 *Inputs* do not depend on t: v = x, D = E = 0.
 
-*A linear layer* has the weights W(t) = W + s dW with W = W(c) and dW = W(θ₂) - W(θ₁), biases
-likewise. From W(t) a(t) - W v = s (W q + dW v + s dW q) follow
+*A linear layer* has the weights W(t) = W + s dW with W = W(c) and dW = W(θ₂) - W(θ₁), and so have
+the biases. From W(t) a(t) - W v = s (W q + dW v + s dW q) follow
 
     v' = W v + b,   D' = W D + dW v + db,   E' = |W| E + r |dW| S.
 
@@ -20,43 +20,41 @@ likewise. From W(t) a(t) - W v = s (W q + dW v + s dW q) follow
 
     v' = φ(z),   D' = m D,   E' = w |D| + (m + w) E,
 
-for (m ± w) (D ± E) lies within w |D| + (m + w) E of m D. With p = min(|z| / (S r), 1):
-  *ReLU* has slopes [p, 1] where z > 0, else [0, 1 - p]: both 1 or both 0 where the kink is out of
-  reach. *Leaky ReLU* with slope l below zero: l + (1 - l) times these. *Tanh*: φ' is even and falls
-  with |z|, so that slopes towards larger |z| are the smaller ones, the least being that of the
-  whole reach, (φ(|z| + S r) - φ(|z|)) / (S r). The other way they rise until zero is reached: the
-  largest is (φ(|z|) - φ(|z| - S r)) / (S r) if S r ≤ |z|. Else an interval that contains zero and
-  is at least |z| long has its mean of φ' at most that of one of length |z| about zero, which is
-  φ(|z|/2) / (|z|/2). *Sigmoid* is (1 + tanh(z/2)) / 2: a quarter of tanh's slopes at z/2.
+for (m ± w) (D ± E) lies within w |D| + (m + w) E of m D. Let p = min(|z| / (S r), 1).
+  *ReLU* has slopes in [p, 1] for z > 0, and else in [0, 1 - p]. If the kink is out of reach, these
+  are exact: 1 or 0. *Leaky ReLU* with slope l below zero has l + (1 - l) times these.
+  *Tanh*: φ' is even and falls with |z|. The smallest slope is that over the whole reach away from
+  zero, (φ(|z| + S r) - φ(|z|)) / (S r). Towards zero slopes rise. If S r ≤ |z|, the largest is
+  (φ(|z|) - φ(|z| - S r)) / (S r). If not, consider an interval that contains zero and has a length
+  of at least |z|: its mean of φ' is at most that of the interval of length |z| about zero, which is
+  φ(|z|/2) / (|z|/2). *Sigmoid* is (1 + tanh(z/2)) / 2: it has a quarter of tanh's slopes at z/2.
 
 *The loss* of a residual ρ(t) = ρ + s q(t). Since ℓ is even, convex and does not fall away from 0,
 
     mean ℓ(ρ(t)) ≤ mean ℓ(|ρ + s D| + |s| E) =: U(s),
 
-a convex function of s. So it is highest at s = r or s = -r: two sums over the samples. For
+which is convex in s. So it is highest at s = r or s = -r: two sums over the samples. For
 *cross-entropy* the same holds with log Σ_k exp(v_k + s D_k + |s| E_k), where v_k(t) is the logit of
-class k less that of the label; the differences are taken of the last layer's weights, before it is
-bounded. A sample is surely *right* on all of I if v_k + s D_k + |s| E_k < 0 at both ends for each k
-that is not its label; the share of the others bounds the share of errors.
+class k less that of the label. The last layer's weights are subtracted, before it is bounded. A
+sample is surely *right* on all of I if v_k + s D_k + |s| E_k < 0 at both ends for each k that is
+not its label. The share of the other samples bounds the share of errors.
 
-*The error* of (*) falls with the square of r: w is at most proportional to r and so is E, and E is
-multiplied by r once more. So few intervals are enough.
+*The error* of (*) falls with the square of r: w is at most proportional to r, so E is, too, and E
+is multiplied by r once more. So few intervals are enough.
 
-*The search* is branch and bound, the interval with the highest bound first. Intervals are
-halved, so that c and r are dyadic fractions and c ± r are exact. The highest γ(c) seen is the lower
-bound, the highest U of an interval that is left is the upper one.
+*Branch and bound.* The interval with the highest bound is halved first. So c and r are dyadic
+fractions, and c ± r are exact. The highest γ(c) seen is the lower bound. The highest U of an
+interval that is left is the upper bound.
 
-All of it holds up to rounding, which `rounding` bounds. Sums over samples may be reordered.
+All this holds up to rounding, which `rounding` bounds. Sums over samples may be reordered.
 
-A tile of TILE samples of one unit is a *block*: the rows v, D, E, S, one behind the other.
-``layers`` (k, 5) int64 is the table of `kernels`.
+The numbers of a unit on a tile of TILE samples are a *block*: v, D, E, S, one behind the other.
+``layers`` (k, 5) int64 is the table of `kernels.samples`.
 """
 
 import math
 
-from nconvex.kernels.jit import careful_kernel as kernel
-from nconvex.kernels.jit import careful_part as part
-from nconvex.kernels.jit import part as sum_part
+from nconvex.kernels.jit import inlined, inlined_strict, kernel_strict
 from nconvex.kernels.parts import (
     ERROR,
     IDENTITY,
@@ -88,13 +86,13 @@ RESOLUTION = 4.0
 # -- Weights of an interval -----------------------------------------------------------------------
 
 
-@part
+@inlined_strict
 def mix_weights(theta1, theta2, c, r, layers, labels, weights):
-    """Lay out W, dW, |W| and r |dW| of each unit, for the interval; see `room`.
+    """Lay out W, dW, |W| and r |dW| for the interval, as the rows of ``weights`` (4, room).
 
-    ``weights`` (4, room): for each layer, for each unit, those of its inputs, a zero for the block
-    that pads, and its bias. Of the last layer of a classifier there are as many as classes, less
-    the row of each class in turn; the biases, too.
+    They stand layer by layer and unit by unit: those of the inputs, a zero for a block that pads,
+    and the bias. A classifier's last layer occurs once for each class, from whose weights and bias
+    all others are subtracted.
     """
     at = 0
     for layer in range(layers.shape[0]):
@@ -123,7 +121,7 @@ def mix_weights(theta1, theta2, c, r, layers, labels, weights):
 # -- One block from others ------------------------------------------------------------------------
 
 
-@part
+@inlined_strict
 def add_input(y, x, w, d):
     """A block y += one input's row x, which does not depend on t."""
     for n in range(TILE):
@@ -131,39 +129,29 @@ def add_input(y, x, w, d):
         y[TILE + n] += d * x[n]
 
 
-@part
-def add_four(y, x0, x1, x2, x3, weights, p0, p1, p2, p3):
-    """A block y += four units' blocks, with their weights at p0 to p3."""
+@inlined_strict
+def add_four(y, x, weights, at, i0, i1, i2, i3):
+    """A block y += four units' blocks of x, with their weights from `at` on."""
+    p0, p1, p2, p3 = at + i0, at + i1, at + i2, at + i3
     w0, w1, w2, w3 = weights[0, p0], weights[0, p1], weights[0, p2], weights[0, p3]
     d0, d1, d2, d3 = weights[1, p0], weights[1, p1], weights[1, p2], weights[1, p3]
     a0, a1, a2, a3 = weights[2, p0], weights[2, p1], weights[2, p2], weights[2, p3]
     e0, e1, e2, e3 = weights[3, p0], weights[3, p1], weights[3, p2], weights[3, p3]
+    x0, x1 = x[i0 * BLOCK : (i0 + 1) * BLOCK], x[i1 * BLOCK : (i1 + 1) * BLOCK]
+    x2, x3 = x[i2 * BLOCK : (i2 + 1) * BLOCK], x[i3 * BLOCK : (i3 + 1) * BLOCK]
     for n in range(TILE):
+        D, E, S = TILE + n, 2 * TILE + n, 3 * TILE + n
         v0, v1, v2, v3 = x0[n], x1[n], x2[n], x3[n]
         y[n] = y[n] + w0 * v0 + w1 * v1 + w2 * v2 + w3 * v3
-        slope = y[TILE + n] + d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
-        y[TILE + n] = (
-            slope + w0 * x0[TILE + n] + w1 * x1[TILE + n] + w2 * x2[TILE + n] + w3 * x3[TILE + n]
-        )
-        radius = (
-            y[2 * TILE + n]
-            + a0 * x0[2 * TILE + n]
-            + a1 * x1[2 * TILE + n]
-            + a2 * x2[2 * TILE + n]
-            + a3 * x3[2 * TILE + n]
-        )
-        y[2 * TILE + n] = (
-            radius
-            + e0 * x0[3 * TILE + n]
-            + e1 * x1[3 * TILE + n]
-            + e2 * x2[3 * TILE + n]
-            + e3 * x3[3 * TILE + n]
-        )
+        slope = y[D] + d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+        y[D] = slope + w0 * x0[D] + w1 * x1[D] + w2 * x2[D] + w3 * x3[D]
+        radius = y[E] + a0 * x0[E] + a1 * x1[E] + a2 * x2[E] + a3 * x3[E]
+        y[E] = radius + e0 * x0[S] + e1 * x1[S] + e2 * x2[S] + e3 * x3[S]
 
 
-@part
+@inlined_strict
 def rectify(y, r, leak):
-    """ReLU with the slope `leak` below zero, of a block; tells whether anything is left of it."""
+    """ReLU of a block, with the slope `leak` below zero; tells whether the block is not zero."""
     on = 0
     off = 0
     for n in range(TILE):
@@ -194,14 +182,14 @@ def rectify(y, r, leak):
     return True
 
 
-@part
+@inlined_strict
 def tanh_of(x):
     """Tanh of x >= 0."""
     e = exponential(-2.0 * x)
     return (1.0 - e) / (1.0 + e)
 
 
-@part
+@inlined_strict
 def squash(y, r, scale):
     """Tanh (scale 1) or sigmoid (scale 1/2) of a block."""
     for n in range(TILE):
@@ -234,9 +222,9 @@ def squash(y, r, scale):
         y[3 * TILE + n] = abs(D2) + E2
 
 
-@part
+@inlined_strict
 def activate(y, r, activation):
-    """Pass a block through its unit's activation; tells whether anything is left of it."""
+    """Pass a block through its unit's activation; tells whether it is not zero."""
     if activation in (RELU, LEAKY_RELU):
         return rectify(y, r, LEAKY_SLOPE if activation == LEAKY_RELU else 0.0)
     if activation != IDENTITY:
@@ -250,9 +238,9 @@ def activate(y, r, activation):
 # -- Losses of a tile -----------------------------------------------------------------------------
 
 
-@sum_part
+@inlined
 def add_squares(y, target, r, count, sums):
-    """Squared errors of an output's block, at the centre and at both ends."""
+    """Add the squared errors of an output's block, at the centre and at both ends."""
     centre, left, right = 0.0, 0.0, 0.0
     for n in range(count):
         v = y[n] - target[n]
@@ -268,9 +256,9 @@ def add_squares(y, target, r, count, sums):
     sums[2] += right
 
 
-@part
+@inlined_strict
 def add_losses(y, target, r, count, loss, sums):
-    """The other losses of a residual, likewise."""
+    """Add the losses of another kind, likewise."""
     for n in range(count):
         v = y[n] - target[n]
         D = r * y[TILE + n]
@@ -280,9 +268,9 @@ def add_losses(y, target, r, count, loss, sums):
         sums[2] += loss_and_slope(abs(v + D) + E, loss)[0]
 
 
-@part
+@inlined_strict
 def upper_logits(above, classes, s, v):
-    """v_k + s D_k + |s| E_k of a classifier's last blocks, row behind row."""
+    """v_k + s D_k + |s| E_k of a classifier's last blocks, class by class."""
     for k in range(classes):
         y = above[k * BLOCK : (k + 1) * BLOCK]
         row = v[k * TILE : (k + 1) * TILE]
@@ -290,9 +278,9 @@ def upper_logits(above, classes, s, v):
             row[n] = y[n] + s * y[TILE + n] + abs(s) * y[2 * TILE + n]
 
 
-@part
+@inlined_strict
 def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, sums):
-    """Cross-entropies at the centre and at both ends, and the errors there; see `enclose`."""
+    """Add cross-entropies at the centre and at both ends, and the errors there; see `enclose`."""
     worst = lines[2]
     for at in range(3):
         upper_logits(above, classes, (0.0, -r, r)[at], logits)
@@ -311,15 +299,15 @@ def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, 
 # -- An interval ----------------------------------------------------------------------------------
 
 
-@part
+@inlined_strict
 def enclose(
     c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, margin,
     weights, planes, live, logits, lines, sums,
 ):  # fmt: skip
     """γ(c), and a bound of γ on [c - r, c + r], both summed over the samples.
 
-    See `search` for the arguments. For the share of errors an error at c is one that exceeds the
-    `margin`, and a sample counts as right on the interval only by more than that.
+    See `search` for the arguments. A sample counts as an error at c if it is wrong by more than the
+    `margin`, and as right on the interval if it is right by more than that.
     """
     mix_weights(theta1, theta2, c, r, layers, labels, weights)
     depth = layers.shape[0]
@@ -367,18 +355,7 @@ def enclose(
                     for m in range(0, terms, 4):
                         i0, i1 = live[layer % 2, m], live[layer % 2, m + 1]
                         i2, i3 = live[layer % 2, m + 2], live[layer % 2, m + 3]
-                        add_four(
-                            y,
-                            below[i0 * BLOCK : (i0 + 1) * BLOCK],
-                            below[i1 * BLOCK : (i1 + 1) * BLOCK],
-                            below[i2 * BLOCK : (i2 + 1) * BLOCK],
-                            below[i3 * BLOCK : (i3 + 1) * BLOCK],
-                            weights,
-                            at + i0,
-                            at + i1,
-                            at + i2,
-                            at + i3,
-                        )
+                        add_four(y, below, weights, at, i0, i1, i2, i3)
                 if activate(y, r, activation):
                     live[(layer + 1) % 2, found] = j
                     found += 1
@@ -404,16 +381,16 @@ def enclose(
 # -- Branch and bound -----------------------------------------------------------------------------
 
 
-@kernel
+@kernel_strict
 def search(
     theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, samples,
     L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,
     weights, planes, live, logits, lines, sums,
 ):  # fmt: skip
-    """Bracket the maximum of γ until it is decided or `splits` intervals were halved.
+    """Bracket the maximum of γ until it is decided or `splits` intervals are halved.
 
-    Decided: upper ≤ L₀, or else lower > L₀ and upper ≤ lower + gap |lower|; with L0 = -inf only the
-    latter. No closer than `resolution`. The search can go on from where it stopped.
+    It is decided if upper ≤ L₀, or if lower > L₀ and upper ≤ lower + gap |lower|, but no closer
+    than `resolution`. Returns whether it is. Another call goes on where the last one stopped.
 
     ``theta1, theta2``    (P,) the ends, finite
     ``loss``              the loss's code
@@ -421,10 +398,10 @@ def search(
     ``first1, first2``    (T, h TILE) both ends' first layers before activation
     ``targets``           (T, d_out TILE), or None, and then
     ``labels``            (T,) each tile's label
-    ``counts``            (T,) how many samples of a tile are no copies; `samples` is their sum
+    ``counts``            (T,) how many of a tile's samples are no copies; `samples` is their sum
     ``sigma, margin``     what rounding may add to a loss, and to a difference of logits
-    ``state``             (4,) intervals that are open, t*, γ(t*), 1 once both ends were evaluated
-    ``nodes``             (most, 3) of each: bound, centre, radius
+    ``state``             (4,) open intervals, t*, γ(t*), 1 once both ends were evaluated
+    ``nodes``             (most, 3) each open interval's bound, centre and radius
     ``weights`` (4, room), ``planes`` (2, (widest + 1) BLOCK), ``live`` (2, widest + 4) int64,
     ``logits`` (outputs TILE,), ``lines`` (3, TILE) and ``sums`` (5,) are workspaces.
     """
@@ -462,9 +439,9 @@ def search(
                 state[1] = c
                 state[2] = value
             if k < 2:
-                place = here if k == 0 else max(top, 1)
-                nodes[place, 0] = bound if bound == bound else math.inf
-                nodes[place, 1] = c
-                nodes[place, 2] = radius
+                node = here if k == 0 else max(top, 1)
+                nodes[node, 0] = bound if bound == bound else math.inf
+                nodes[node, 1] = c
+                nodes[node, 2] = radius
         state[0] = max(top, 1) + 1
         state[3] = 1.0 if pending == 4 else state[3]

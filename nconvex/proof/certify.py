@@ -1,46 +1,45 @@
-"""A proven maximum of γ: what `connect`'s verdict rests on (step 2, made a theorem).
+"""A proven maximum of γ, on which `connect`'s verdict rests: step 2 as a theorem.
 
-`curve.maximum` looks at points, and between two of them γ may do anything. Here every interval of
-t has an upper bound that no point of it exceeds. Intervals with too high a bound are halved, which
-makes their bounds tighter, until no bound is left that is higher than the highest value of γ seen
-by more than a stated gap. `centred` derives the bounds, `rounding` what floating-point arithmetic
-can have added to them.
+`curve.maximum` evaluates γ at points, and says nothing about γ between them. Here every interval of
+t has an upper bound of γ. The intervals with the highest bounds are halved, which tightens their
+bounds, until no bound exceeds the highest value of γ seen by more than a stated gap. `centred`
+derives the bounds, and `rounding` bounds the error of floating-point arithmetic in them.
 
-What is proven then, in exact arithmetic on the weights and the test set as they are stored:
+Proven is, in exact arithmetic on the stored weights and the stored test set:
 
     lower ≤ max over t in [0, 1] of γ(t) ≤ upper,   lower ≤ γ(t*).
 
 So a string that is `connected` and `certified` is a path on which no weights have a loss above L₀.
-What is not proven: anything about data outside of the test set, which is a finite sample; and
-that there is no path where none was found.
+Nothing is proven about data outside the test set, which is a finite sample. Nor is it proven that
+there is no path where none was found.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from nconvex.definitions import NconvexError, Peak, is_number, require_number, shown
 from nconvex.kernels.parts import ERROR, TILE
-from nconvex.kernels.vectors import aligned
+from nconvex.kernels.vectors import aligned, once_a_thread
 from nconvex.proof import centred, rounding
 
 #: Relative distance of upper and lower bound at which a bracket is closed.
 GAP = 1e-3
 
-#: The same where L₀ is exceeded, and only t* is wanted.
+#: The same where L₀ is exceeded and only t* is needed.
 GAP_ABOVE = 1e-2
 
-#: Intervals that are halved before the search gives up with the bracket that it has.
+#: After so many halvings the search returns the bracket that it has.
 MOST_SPLITS = 5_000
 
-#: Multiply-adds between two moments at which Ctrl-C is heard.
+#: Multiply-adds after which a kernel returns to Python, which can then hear Ctrl-C.
 WORK_BETWEEN_SIGNALS = 2e9
 
-#: Intervals are not halved below these: their ends stay exact, and nothing is gained any more.
+#: Shorter intervals are not halved: nothing is gained, and so their ends stay exact.
 SHORTEST, SHORTEST_OF_ERRORS = 2.0**-40, 2.0**-24
 
 
@@ -51,11 +50,11 @@ class ProofData:
     Attributes:
         layers: (k, 5) int64, as for the kernels.
         loss: The loss's code.
-        counts: (T,) samples of a tile that are no copies.
+        counts: (T,) how many of a tile's samples are no copies.
         largest_input: (d_in,) max |x| over the samples.
-        inputs: (T, d_in TILE), or None if a segment is given both ends' first layers.
+        inputs: (T, d_in TILE), or None if segments get both ends' first layers.
         targets: (T, d_out TILE) for residuals.
-        labels: (T,) one label a tile, for classifiers.
+        labels: (T,) each tile's label, for classifiers.
         largest_target: (d_out,) max |y| over the samples.
     """
 
@@ -75,19 +74,19 @@ class ProofData:
 
 
 class Segment:
-    """The bracket of max γ(θ₁, θ₂) on a test set, as it closes.
+    """A bracket of max γ(θ₁, θ₂) on a test set, which can be tightened.
 
     Args:
         data: The network and its test set.
         theta1: (P,) float64 where t = 0, finite.
         theta2: (P,) float64 where t = 1, finite.
-        first: Both ends' first layers before activation, (T, h TILE) each, where the test set
-            has no inputs.
+        first: Both ends' first layers before activation, (T, h TILE) each, if the test set has
+            no inputs.
         known: A bracket of this very segment from which to go on.
 
     Attributes:
-        sigma: What floating-point arithmetic can have added to a bound of γ; see `rounding`.
-        margin: What it can have added to a difference of two logits.
+        sigma: A bound of the rounding error of γ; see `rounding`.
+        margin: A bound of the rounding error of a difference of two logits.
         network: The arguments of `centred.enclose` from θ₁ to `counts`.
     """
 
@@ -100,22 +99,16 @@ class Segment:
         known: Peak | None = None,
     ):
         layers, samples = data.layers, data.samples
-        widest = int(layers[:, :2].max())
-        nothing = np.empty(0)
+        self._sizes = (int(layers[0, 0]), *layers[:, 1].tolist())
+        largest_target = np.empty(0) if data.largest_target is None else data.largest_target
         sigma, margin = rounding.bound(
-            layers,
-            theta1,
-            theta2,
-            data.loss,
-            samples,
-            data.largest_input,
-            nothing if data.largest_target is None else data.largest_target,
-            np.empty((2, 3, widest)),
-        )
+            layers, theta1, theta2, data.loss, samples, data.largest_input, largest_target,
+            np.empty((2, 3, max(self._sizes))),
+        )  # fmt: skip
         counts_errors = data.loss == ERROR
         self.margin = float(margin)
         self._overflows = not sigma < np.inf
-        # A share of errors is exact, but for the margin.
+        # A share of errors is exact, apart from the margin.
         self.sigma = 0.0 if counts_errors and not self._overflows else float(sigma)
         self._resolution = 2.0 / samples if counts_errors else centred.RESOLUTION * self.sigma
         self._shortest = SHORTEST_OF_ERRORS if counts_errors else SHORTEST
@@ -134,31 +127,20 @@ class Segment:
         self.splits_between_signals = int(min(100.0, max(1.0, WORK_BETWEEN_SIGNALS / work)))
 
     def tighten(self, L0: float, gap: float, splits: int) -> bool:
-        """Halve at most `splits` intervals; tell whether all that was asked for is decided."""
+        """Halve at most `splits` intervals; tell whether the question is decided."""
         if self._overflows:
             return True
-        return bool(
-            centred.search(
-                *self.network,
-                self._samples,
-                L0,
-                gap,
-                self.sigma,
-                self.margin,
-                self._resolution,
-                self._shortest,
-                splits,
-                self._state,
-                self._nodes,
-                *self.workspaces(),
-            )
-        )
+        decided = centred.search(
+            *self.network, self._samples, L0, gap, self.sigma, self.margin, self._resolution,
+            self._shortest, splits, self._state, self._nodes, *self.workspaces(),
+        )  # fmt: skip
+        return bool(decided)
 
     @property
     def peak(self) -> Peak:
         """The bracket as it is."""
         count, t_star, height, _ = self._state.tolist()
-        if count == 0:  # nothing can be said, or nothing was asked yet
+        if count == 0:  # an overflow is possible, or the search has not begun
             return Peak(t_star, -np.inf, np.inf, certified=True)
         nodes = self._nodes[: int(count)].copy()
         upper = max(height, float(nodes[:, 0].max())) + self.sigma
@@ -166,22 +148,21 @@ class Segment:
 
     def workspaces(self) -> tuple[np.ndarray, ...]:
         """Return this thread's workspaces for `centred`."""
-        layers, labels = self.network[2], self.network[8]
-        return _workspaces.of(layers, labels is not None)
+        labels = self.network[8]
+        return _workspaces(self._sizes, labels is not None)
 
 
 def maximum(segment: Segment, L0: float = -math.inf, gap: float | None = None) -> Peak:
     """Bracket the global maximum of γ.
 
-    Until upper ≤ L₀, so that nothing on the segment lies above it; or else until lower > L₀, so
-    that t* is a witness that something does, and upper ≤ lower + gap |lower|. With L₀ = -∞ that is
-    a bracket, whatever its height. By default gap is 1e-3 there, and else 1e-2.
+    The search ends when upper ≤ L₀: nothing on the segment lies above. Or it ends when lower > L₀,
+    so that γ(t*) lies above, and upper ≤ lower + gap |lower|. With L₀ = -∞ only the gap counts. By
+    default the gap is then 1e-3, and otherwise 1e-2.
 
-    Where that takes more than 5,000 halvings, the bracket found so far is returned; it holds all
-    the same.
+    After 5,000 halvings the bracket found so far is returned. It holds, too.
 
     Args:
-        segment: Not yet begun, or to be taken further.
+        segment: A new one, or one to be tightened further.
         L0: The threshold.
         gap: Relative.
 
@@ -218,29 +199,16 @@ def counts_of(samples: int) -> np.ndarray:
     return np.minimum(samples - starts, TILE)
 
 
-class _Workspaces(threading.local):
-    """Each thread's workspaces, by the shape of the network."""
-
-    def __init__(self) -> None:
-        self._by_shape: dict[tuple[bytes, bool], tuple[np.ndarray, ...]] = {}
-
-    def of(self, layers: np.ndarray, labelled: bool) -> tuple[np.ndarray, ...]:
-        shape = (layers.tobytes(), labelled)
-        if shape not in self._by_shape:
-            widest = int(layers[:, :2].max())
-            outputs = int(layers[-1, 1])
-            room = ((layers[:, 0] + 2) * layers[:, 1]).astype(int)
-            if labelled:
-                room[-1] *= outputs
-            self._by_shape[shape] = (
-                aligned(4, int(room.sum())),
-                aligned(2, (widest + 1) * centred.BLOCK),
-                np.empty((2, widest + 4), dtype=np.int64),
-                aligned(outputs * TILE),
-                aligned(3, TILE),
-                np.empty(5),
-            )
-        return self._by_shape[shape]
-
-
-_workspaces = _Workspaces()
+@once_a_thread
+def _workspaces(sizes: tuple[int, ...], labelled: bool) -> tuple[np.ndarray, ...]:
+    widest, outputs = max(sizes), sizes[-1]
+    room = [(n_in + 2) * n_out for n_in, n_out in pairwise(sizes)]
+    room[-1] *= outputs if labelled else 1
+    return (
+        aligned(4, sum(room)),
+        aligned(2, (widest + 1) * centred.BLOCK),
+        np.empty((2, widest + 4), dtype=np.int64),
+        aligned(outputs * TILE),
+        aligned(3, TILE),
+        np.empty(5),
+    )

@@ -1,15 +1,15 @@
-"""How far rounding can move what `centred` computes: an a-priori bound, one for a segment.
+"""A bound of the rounding error of `centred`, computed once for a segment.
 
-It is added to every upper bound and taken from every value of γ, so that both hold in exact
+It is added to every upper bound and subtracted from every value of γ. So both hold in exact
 arithmetic.
 
 Assumptions
     IEEE 754 double precision, round to nearest; u = 2⁻⁵³. A product and a sum may be fused, which
     rounds less. exp, tanh and log1p err by at most 8 u relative to the larger of 1 and the result.
-    c and r are dyadic fractions, hence t and 1 - t are exact; r ≤ 1/4. Where anything might
-    overflow, the bound is infinite. A product that underflows errs by at most 2⁻¹⁰⁷⁴, or by
-    2⁻¹⁰²² where the process flushes such results (not such inputs) to zero; ν = 2⁻⁹⁶⁰ stands for
-    any number of them that fits in memory.
+    c and r are dyadic fractions, so t and 1 - t are exact; r ≤ 1/4. If anything can overflow, the
+    bound is infinite. A product that underflows errs by at most 2⁻¹⁰⁷⁴, or by 2⁻¹⁰²² if the process
+    flushes such results (not such inputs) to zero. ν = 2⁻⁹⁶⁰ exceeds the sum of all of these that
+    fit in memory.
 
 Notation
     γ_n = n u / (1 - n u): n roundings change a product or the sum of n terms, in whatever order,
@@ -61,13 +61,13 @@ Cross-entropy
     as the largest difference does. Its own: the sum of exponentials, of which eight are multiplied
     before the logarithm, 16 u (classes + 16); the mean over the samples, 2 γ_n (log classes + 4 R).
 
-Everything above is summed up in float64 itself, with a relative error far below 1e-6: the result
-is multiplied by 1.01, and ν is added.
+All this is computed in float64, too, with a relative error far below 1e-6. So the result is
+multiplied by 1.01, and ν is added.
 """
 
 import math
 
-from nconvex.kernels.jit import careful_kernel as kernel
+from nconvex.kernels.jit import kernel_strict
 from nconvex.kernels.parts import (
     CROSS_ENTROPY,
     HUBER,
@@ -86,20 +86,20 @@ NU = 2.0**-960
 HUGE = 1e300
 
 
-@kernel
-def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, work):
+@kernel_strict
+def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, workspace):
     """Bound the rounding error of `centred.search` on one segment: of γ, and of a margin.
 
     ``layers``          (k, 5)  int64, as for the kernels
     ``theta1, theta2``  (P,)    the ends
     ``largest_input``   (d_in,), ``largest_target`` (d_out,): max over the samples of |x| and |y|
-    ``work``            (2, 3, widest layer)  V, H, ε of the units below and above
+    ``workspace``       (2, 3, widest layer)  V, H, ε of the units below and above
     """
     below = 0
     for i in range(largest_input.size):
-        work[0, 0, i] = largest_input[i]
-        work[0, 1, i] = 0.0
-        work[0, 2, i] = 0.0
+        workspace[0, 0, i] = largest_input[i]
+        workspace[0, 1, i] = 0.0
+        workspace[0, 2, i] = 0.0
     for layer in range(layers.shape[0]):
         n_in, n_out = layers[layer, 0], layers[layer, 1]
         weights, biases, activation = layers[layer, 2], layers[layer, 3], layers[layer, 4]
@@ -117,10 +117,10 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
                 w = weights + i * n_out + j
                 W = max(abs(theta1[w]), abs(theta2[w]))
                 largest = max(largest, W)
-                V, H = work[below, 0, i], work[below, 1, i]
+                V, H = workspace[below, 0, i], workspace[below, 1, i]
                 P += W * V
                 Q += W * H
-                e += W * work[below, 2, i] + NU * (1.0 + V + H)
+                e += W * workspace[below, 2, i] + NU * (1.0 + V + H)
             e += 2.0 * gamma_n * (P + Q)
             if not (P + Q < HUGE and largest < HUGE and e < HUGE):
                 return math.inf, math.inf  # before anything becomes NaN
@@ -134,17 +134,17 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             if activation in (SIGMOID, TANH):
                 e += 96.0 * U
                 V = 1.01
-            work[above, 0, j] = V
-            work[above, 1, j] = H
-            work[above, 2, j] = e
+            workspace[above, 0, j] = V
+            workspace[above, 1, j] = H
+            workspace[above, 2, j] = e
         below = above
     outputs = layers[-1, 1]
     if loss >= CROSS_ENTROPY:
         R = 0.0
         e = 0.0
         for c in range(outputs):
-            R = max(R, work[below, 0, c] + work[below, 1, c])
-            e = max(e, work[below, 2, c])
+            R = max(R, workspace[below, 0, c] + workspace[below, 1, c])
+            e = max(e, workspace[below, 2, c])
         n = 64.0 + samples
         gamma_n = n * U / (1.0 - n * U)
         margin = 3.0 * e + 32.0 * U * R
@@ -156,8 +156,8 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
     result = 0.0
     whole = 0.0
     for j in range(outputs):
-        R = work[below, 0, j] + work[below, 1, j] + largest_target[j]
-        e = work[below, 2, j] + 4.0 * U * R
+        R = workspace[below, 0, j] + workspace[below, 1, j] + largest_target[j]
+        e = workspace[below, 2, j] + 4.0 * U * R
         whole += 2.0 * R * R if loss == MSE else 2.0 * R
         if loss == MSE:
             result += 2.0 * (R + e) * e + 4.0 * gamma_n * R * R

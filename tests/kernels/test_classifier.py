@@ -12,8 +12,7 @@ from differences import check_gradient
 
 from nconvex import MLP, Classification, NconvexError, RMSProp, run_pair, textbook, verify
 from nconvex.definitions import DescentStatus
-from nconvex.kernels import classifier as wide
-from nconvex.kernels.parts import NONLINEAR
+from nconvex.kernels.parts import NONLINEAR, TILE
 
 SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
 
@@ -63,7 +62,7 @@ def gradient(problem, theta, X, labels):
 def test_loss_and_gradient_agree_with_the_reference(shape, inked):
     scale = 1.0 if shape in SHAPES else 0.1
     problem, theta, _ = make(1, shape, samples=150, scale=scale, inked=inked)
-    assert problem._dense == (inked > 0.5)
+    assert (problem._train_inputs[0] is None) == (inked > 0.5)
     data = problem.X, problem.labels
     exact = gradient(problem, theta, *data)
     if shape in SHAPES:  # the chain rule itself; wide networks have a kink within any step
@@ -129,8 +128,8 @@ def test_strings_are_certified_and_verified(activation, hidden, tmp_path):
 def test_a_descent_keeps_whole_models_whatever_their_width():
     for shape in (*SHAPES, (9, 150, 3), (5, 130, 300, 4)):
         problem, theta, _ = make(1, shape)
-        w = problem._blocks(theta)
-        np.testing.assert_array_equal(problem._restored(w), theta.astype(np.float32))
+        w = problem._packed(theta)
+        np.testing.assert_array_equal(problem._unpacked(w), theta.astype(np.float32))
         assert np.count_nonzero(w) == theta.size
 
 
@@ -192,7 +191,7 @@ def test_a_descent_reaches_its_target_in_float64(metric, inked):
 
 
 @pytest.mark.parametrize("inked", [0.25, 0.9])
-def test_a_descent_stops_at_the_first_look_that_is_not_above_the_target(inked):
+def test_a_descent_stops_at_the_first_evaluation_that_is_not_above_the_target(inked):
     def descend(target, budget):
         settings = RMSProp(3e-3, 3e-3, budget=budget, check_every=3)
         problem, theta, _ = make(13, (7, 12, 3), 700, rmsprop=settings, inked=inked)
@@ -216,7 +215,7 @@ def test_models_in_float32_and_in_float64_have_the_same_first_layers():
     short = problem.first_layer(theta)
     theta[0] += 1e-12  # no float32; it is the weight of one pixel for unit 0
     long = problem.first_layer(theta)
-    unit = slice(wide.TILE, None)
+    unit = slice(TILE, None)
     np.testing.assert_array_equal(short[:, unit], long[:, unit])
     assert 0.0 < np.abs(short - long).max() < 1e-11
 
@@ -242,15 +241,15 @@ def test_brackets_close(metric):
         slack = 0.0 if metric == "loss" else 2.0 / 200
         assert peak.upper <= peak.lower * (1 + 1e-3) + slack + 1e-12
         assert problem.gamma(theta1, theta2, [peak.t_star])[0] >= peak.lower
-        settled = problem.max_gamma(theta1, theta2, 1.05 * peak.upper)
-        assert settled.upper <= 1.05 * peak.upper
+        decided = problem.max_gamma(theta1, theta2, 1.05 * peak.upper)
+        assert decided.upper <= 1.05 * peak.upper
         refuted = problem.max_gamma(theta1, theta2, 0.9 * peak.lower)
         assert refuted.lower > 0.9 * peak.lower
 
 
 def test_no_index_is_out_of_bounds():
     code = (
-        "import numpy as np, test_wide as t\n"
+        "import numpy as np, test_classifier as t\n"
         "for shape in (*t.SHAPES, (9, 150, 4, 3)):\n"
         "    for inked in (0.25, 0.9):\n"
         "        problem, *ends = t.make(0, shape, samples=150, inked=inked)\n"
@@ -260,8 +259,8 @@ def test_no_index_is_out_of_bounds():
     )
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "NUMBA_BOUNDSCHECK": "1"},
+        cwd=Path(__file__).parent,
+        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
     )

@@ -17,17 +17,17 @@ from nconvex.kernels import jit
 
 PACKAGE = Path(__file__).parents[2] / "nconvex"
 
-#: A package of two kernel files, of which one calls a part of the other.
-PARTS = """
-from nconvex.kernels.jit import part
+#: A package of two kernel files, one of which calls a function of the other.
+CALLEE = """
+from nconvex.kernels.jit import inlined
 
-@part
+@inlined
 def increase(x):
     return x + 1.0
 """
 CALLER = """
 from nconvex.kernels.jit import is_compiled, kernel
-from nconvex.tiny_parts import increase
+from nconvex.tiny_inlined import increase
 
 @kernel
 def twice(x):
@@ -56,21 +56,21 @@ def package(tmp_path):
     (copy / "kernels").mkdir()
     (copy / "kernels" / "__init__.py").touch()
     shutil.copy(PACKAGE / "kernels" / "jit.py", copy / "kernels")
-    (copy / "tiny_parts.py").write_text(PARTS)
+    (copy / "tiny_inlined.py").write_text(CALLEE)
     (copy / "tiny.py").write_text(CALLER)
     return copy
 
 
-def test_an_edited_part_changes_what_kernels_of_other_files_compute(package):
+def test_an_edited_inlined_function_changes_what_kernels_of_other_files_compute(package):
     first = run(RUN, package.parent)
     assert first.stdout.split() == ["False", "8.0"]
     assert first.stderr == "compiling tiny.twice, some seconds (kept for later runs)\n"
     second = run(RUN, package.parent)
     assert (second.stdout.split(), second.stderr) == (["True", "8.0"], "")
     # The same length and the same time, as a checkout or an archive may leave them.
-    file = package / "tiny_parts.py"
+    file = package / "tiny_inlined.py"
     times = file.stat().st_atime_ns, file.stat().st_mtime_ns
-    file.write_text(PARTS.replace("1.0", "5.0"))
+    file.write_text(CALLEE.replace("1.0", "5.0"))
     os.utime(file, ns=times)
     for compiled in package.glob("__pycache__/*.pyc"):  # Python's own cache goes by the time
         compiled.unlink()
@@ -198,7 +198,7 @@ def test_announcements_go_where_they_are_wanted(capsys):
 
 def test_kernel_files_are_all_that_compile():
     # What makes machine code and is not in the stamp could be stale.
-    compiles = re.compile(r"^@(\w*kernel|\w*part|lower_builtin)\b", re.MULTILINE)
+    compiles = re.compile(r"^@(kernel\w*|inlined\w*|lower_builtin)\b", re.MULTILINE)
     files = {path for path in PACKAGE.rglob("*.py") if compiles.search(path.read_text("utf-8"))}
     assert len(files) >= 4
     assert files <= set(jit.kernel_files())

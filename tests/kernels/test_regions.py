@@ -1,4 +1,4 @@
-"""By pieces against the textbook, which goes sample by sample; and the parts of it."""
+"""Linear regions against the textbook, which goes sample by sample."""
 
 import os
 import subprocess
@@ -12,14 +12,13 @@ from compiled import compiled
 
 from nconvex import textbook
 from nconvex.definitions import RMSProp
-from nconvex.kernels import parts
-from nconvex.kernels import regions as pieces
+from nconvex.kernels import parts, regions
 from nconvex.network.engines import ByRegions
 from nconvex.network.mlp import MLP
 from nconvex.network.problem import Problem
 
 crossing, split, residual_sums = map(
-    compiled, (pieces.crossing, pieces.split, pieces.residual_sums)
+    compiled, (regions.crossing, regions.split, regions.residual_sums)
 )
 
 NETS = (
@@ -83,7 +82,7 @@ def test_the_samples_may_lie_anywhere(net, spread, samples):
 
 
 @pytest.mark.parametrize("net", [0, 1])
-def test_samples_on_a_kink_belong_to_its_silent_side(net):
+def test_samples_on_a_kink_belong_to_the_side_where_the_unit_is_off(net):
     # with biases of 0 all of the first layer's kinks lie at x = 0, a sample: relu'(0) is 0
     model = NETS[net]
     for seed in range(10):
@@ -116,7 +115,7 @@ def test_running_sums_lose_nothing_to_an_offset(offset):
     rng = np.random.default_rng(0)
     x = np.sort(rng.random(500)) + offset
     Y = rng.random((2, 500)) - 10 * offset
-    sums = pieces.running_sums(x, Y)
+    sums = regions.running_sums(x, Y)
     for start, end in ((0, 500), (17, 18), (100, 350)):
         for k in range(2):
             slope = rng.normal()
@@ -139,7 +138,7 @@ def test_steps_stay_exact_where_a_sample_lies_far_away(far):
     x[0] = far
     y = np.where(np.abs(x) < 4, np.maximum(0.4 - 0.7 * x, 0), 0.0)[:, None]
     problem = Problem(model, "mse", x[:, None], y, x[:, None], y, RMSProp(budget=3, check_every=3))
-    assert bool(problem.engine._sums[0].size) == (far == 30.0)
+    assert bool(problem.engine._stepping[3].size) == (far == 30.0)
     theta = np.array([-1.0 if far > 0 else 1.0, 1.5, 0.8, 0.0])
     expected = stepped(
         theta,
@@ -163,7 +162,7 @@ def test_a_range_that_overflows_is_no_harm():
 def test_a_crossing_is_where_the_sign_changes(spread):
     rng = np.random.default_rng(1)
     x = np.sort(SPREADS[spread](rng, 200))
-    ranks = pieces.ranked(x)
+    ranks = regions.ranked(x)
     assert ranks[0] == 0
     assert ranks[-1] == x.size
     crossed = 0
@@ -181,18 +180,18 @@ def test_a_crossing_is_where_the_sign_changes(spread):
     assert crossed > 20 or spread == "one place"
 
 
-def test_pieces_are_in_order_and_units_known_on_each():
+def test_regions_are_in_order_and_units_known_on_each():
     rng = np.random.default_rng(2)
     x = np.sort(rng.random(100))
     for _ in range(50):
         slopes, shifts = rng.normal(size=(2, 6)) * [[3.0], [1.0]]
-        firsts, places, rises = np.zeros((3, 8), dtype=np.int64)
-        count = split(slopes, shifts, x, 10, 90, pieces.ranked(x), firsts, places, rises)
-        assert firsts[0] == 10
-        assert firsts[count] == 90
-        assert (np.diff(firsts[: count + 1]) >= 0).all()
-        for start, end in pairwise(firsts[: count + 1]):
-            on = (start >= places[:6]) == rises[:6]
+        starts, cuts, rises = np.zeros((3, 8), dtype=np.int64)
+        count = split(slopes, shifts, x, 10, 90, regions.ranked(x), starts, cuts, rises)
+        assert starts[0] == 10
+        assert starts[count] == 90
+        assert (np.diff(starts[: count + 1]) >= 0).all()
+        for start, end in pairwise(starts[: count + 1]):
+            on = (start >= cuts[:6]) == rises[:6]
             for n in range(start, end):
                 np.testing.assert_array_equal(slopes * x[n] + shifts > 0, on)
 
@@ -208,11 +207,11 @@ def test_what_is_not_finite_does_no_harm_and_stays_visible(net, bad):
         losses = np.empty(2)
         with np.errstate(all="ignore"):  # without the JIT NumPy's own numbers would warn
             engine = problem.engine
-            pieces.mean_losses(
+            regions.mean_losses(
                 np.array([broken, theta]),
                 *engine._network,
-                *engine._test,
-                *engine.work(),
+                engine._test,
+                engine._workspace(),
                 losses,
             )
             expected = textbook.mean_loss(NETS[net], "mse", broken, problem.X_test, problem.y_test)
@@ -224,10 +223,10 @@ def test_what_is_not_finite_does_no_harm_and_stays_visible(net, bad):
 
 
 def test_a_step_takes_as_long_for_many_samples_as_for_few():
-    # counted, not timed: with running sums, a step does not look at the targets at all
+    # counted, not timed: with running sums, a step does not read the targets at all
     problem, theta = make(NETS[1], budget=5, check_every=5)
-    X, Y, ranks = problem.engine._train
-    problem.engine._train = X, np.full_like(Y, np.nan), ranks
+    X, Y, *rest = problem.engine._stepping
+    problem.engine._stepping = X, np.full_like(Y, np.nan), *rest
     descent = problem.descend(theta, 0.0, np.random.default_rng(0))
     assert np.isfinite(descent.theta).all()
     assert (descent.theta != theta).any()

@@ -14,8 +14,7 @@ from differences import check_gradient
 
 from nconvex import textbook
 from nconvex.definitions import DescentStatus, RMSProp
-from nconvex.kernels import parts
-from nconvex.kernels import samples as kernels
+from nconvex.kernels import parts, samples
 from nconvex.network.mlp import MLP
 from nconvex.network.problem import Problem
 
@@ -77,11 +76,11 @@ def test_the_gradient_checker_catches_a_planted_wrong_gradient(parameter):
 
 
 @pytest.mark.parametrize(
-    "samples", [1, kernels.TILE - 1, kernels.TILE, kernels.TILE + 1, 2 * kernels.TILE + 7]
+    "count", [1, samples.TILE - 1, samples.TILE, samples.TILE + 1, 2 * samples.TILE + 7]
 )
-def test_every_sample_counts_once_at_the_edges_of_tiles(samples):
+def test_every_sample_counts_once_at_the_edges_of_tiles(count):
     model = MLP((2, 4, 4, 1))
-    problem, theta = make(model, "mse", samples=samples)
+    problem, theta = make(model, "mse", samples=count)
     value, gradient = problem.loss_and_gradient(theta)
     assert value == pytest.approx(textbook.mean_loss(model, "mse", theta, problem.X, problem.y))
     np.testing.assert_allclose(
@@ -106,7 +105,7 @@ def test_rmsprop_takes_the_steps_of_the_formula(activation):
     np.testing.assert_allclose(descent.theta, expected, rtol=1e-7, atol=1e-7)
 
 
-def test_rmsprop_stops_at_the_first_look_at_or_below_the_target():
+def test_rmsprop_stops_at_the_first_evaluation_at_or_below_the_target():
     problem, theta = make(MLP((2, 4, 4, 1), "tanh"), "mse", budget=50, check_every=3)
     losses = {}
     for steps in range(3, 51, 3):
@@ -128,13 +127,13 @@ def test_rmsprop_stops_at_the_first_look_at_or_below_the_target():
     assert descent.loss <= target
 
 
-def test_a_descent_in_pieces_is_the_same_descent(monkeypatch):
+def test_a_descent_in_several_calls_is_the_same_descent(monkeypatch):
     problem, theta = make(MLP((2, 4, 4, 1)), "mse", budget=40, check_every=7)
     whole = problem.descend(theta, 1e-9, np.random.default_rng(0))
     monkeypatch.setattr("nconvex.network.engines.WORK_BETWEEN_SIGNALS", 1)
-    pieces = problem.descend(theta, 1e-9, np.random.default_rng(0))
-    assert pieces.steps == whole.steps == 40
-    np.testing.assert_array_equal(pieces.theta, whole.theta)
+    chunked = problem.descend(theta, 1e-9, np.random.default_rng(0))
+    assert chunked.steps == whole.steps == 40
+    np.testing.assert_array_equal(chunked.theta, whole.theta)
 
 
 @pytest.mark.parametrize(("activation", "loss"), COMBINATIONS)
@@ -174,8 +173,8 @@ def test_what_is_not_a_number_stays_visible(activation, loss):
     bad[0] = np.nan
     engine = problem.engine
     gradient = np.zeros_like(bad)
-    value = kernels.loss_and_gradient(
-        bad, *engine._network, *engine._train, *engine.work(), gradient
+    value = samples.loss_and_gradient(
+        bad, *engine._network, engine._train, engine._workspace(), gradient
     )
     assert np.isnan(value)
     assert np.isnan(gradient).any()

@@ -113,7 +113,7 @@ def compiled_residuals(x, y, start, end, slope, shift):
 def test_residuals_are_those_of_the_line(length):
     rng = np.random.default_rng(length)
     x, y = rng.normal(size=(2, 120))
-    x[length + 5 :] = y[:5] = np.nan  # what is outside is not looked at
+    x[length + 5 :] = y[:5] = np.nan  # what is outside is not read
     r = 1.5 * x[5 : length + 5] - 0.7 - y[5 : length + 5]
     expected = r @ r, r.sum(), r @ x[5 : length + 5]
     for found in (compiled_residuals, line_residuals):

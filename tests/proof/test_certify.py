@@ -63,7 +63,7 @@ def test_the_sampler_is_not_fooled_by_the_spike():
     assert not fooled.certified
 
 
-def test_threshold_mode_settles_the_threshold_and_no_more(quad):
+def test_with_a_threshold_it_is_decided_and_no_more(quad):
     problem, theta1, theta2 = quad
     top = problem.bracket(theta1, theta2, gap=1e-6)
     assert top.upper <= top.lower * (1 + 1e-6)
@@ -80,7 +80,7 @@ def test_threshold_mode_settles_the_threshold_and_no_more(quad):
     assert 0.9 * top.upper < above.lower <= above.upper <= above.lower * (1 + GAP_ABOVE)
 
 
-def test_ctrl_c_is_heard_between_pieces_of_the_search(quad):
+def test_ctrl_c_is_heard_between_calls_of_the_search(quad):
     class Interrupting(certify.Segment):
         def tighten(self, L0, gap, splits):
             raise KeyboardInterrupt
