@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import nconvex as nc
-from nconvex.survey.command import main as command
+from nconvex.commands.survey import main as command
 
 #: With every outcome among their records.
 SETTINGS = nc.survey.grid(L0=(2e-2, 1e-3, 1e-5), samples=40, rmsprop=nc.RMSProp(budget=400))

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import nconvex as nc
-from nconvex.survey.records import FIELDS
-from nconvex.survey.store import Store
+from nconvex.pairs.records import FIELDS
+from nconvex.pairs.store import Store
 
 PAIRS = 2000
 REPEATS = 5

@@ -12,8 +12,8 @@ import statistics
 import time
 
 import nconvex as nc
-from nconvex.survey import job
-from nconvex.survey.workers import Processes
+from nconvex.pairs import job
+from nconvex.pairs.workers import Processes
 
 PAIRS = {1e-2: 400, 1e-3: 200, 1e-4: 40}
 

@@ -28,8 +28,8 @@ from matplotlib.figure import Figure
 import nconvex as nc
 from nconvex.baselines import curves as rivals
 from nconvex.definitions import child
+from nconvex.pairs import intervals
 from nconvex.samplers import SAMPLERS
-from nconvex.survey import intervals
 
 LEVELS = (3e-4, 1e-4, 3e-5)
 DIGITS_L0 = 0.27

@@ -10,7 +10,7 @@ from nconvex.commands.outputs import FINISHED, guarded, say
 from nconvex.definitions import CITATION, VERSION, NconvexError
 
 #: The module whose `main` runs each command.
-COMMANDS = {"quad": "quad", "mnist": "mnist", "survey": "survey.command", "verify": "verify"}
+COMMANDS = {"quad": "quad", "mnist": "mnist", "survey": "commands.survey", "verify": "verify"}
 
 TEXT = f"""nconvex {VERSION}: how nonconvex is the loss surface of a learning problem?
 

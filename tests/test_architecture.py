@@ -34,10 +34,10 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
-    "survey": "definitions files reductions kernels training string samplers data network tasks "
-    "plots commands",
-    "plots": "definitions landscape string network samplers survey",
-    "commands": "definitions files kernels data network dss pair samplers string tasks plots",
+    "pairs": "definitions files reductions kernels training string samplers data network tasks",
+    "plots": "definitions landscape string network samplers pairs",
+    "commands": "definitions files kernels data network pair pairs samplers string tasks plots",
+    "survey": "pairs commands",
     "quad": "tasks commands",
     "mnist": "tasks commands",
 }
@@ -46,11 +46,11 @@ RULES = {
 OUTSIDE = {
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
-    "argparse": {"commands", "survey", "verify"},
-    "numba": {"kernels", "commands", "survey"},
+    "argparse": {"commands", "verify"},
+    "numba": {"kernels", "commands", "pairs"},
     "llvmlite": {"kernels"},  # what numba is built on, and brings along
-    "sqlite3": {"survey"},
-    "distributed": {"survey"},  # only for Dask, and missing without harm
+    "sqlite3": {"pairs"},
+    "distributed": {"commands", "pairs"},  # only for Dask, and missing without harm
     "urllib": {"data"},
     "http": {"data"},
     "gzip": {"data"},
@@ -111,7 +111,7 @@ def test_only_the_three_dependencies_and_only_where_they_belong(path):
 
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
-    late = ("matplotlib", "sqlite3", "nconvex.commands.arguments", "nconvex.survey.setting",
+    late = ("matplotlib", "sqlite3", "nconvex.commands.arguments", "nconvex.pairs.setting",
             "nconvex.kernels.classifier")  # fmt: skip
     code = (
         "import sys, nconvex; nconvex.quad.problem()\n"

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from nconvex.plots.style import STYLES, without_frame
 
 if TYPE_CHECKING:
-    from nconvex.survey.published import Published
-    from nconvex.survey.records import Setting, Survey
+    from nconvex.pairs.published import Published
+    from nconvex.pairs.records import Setting, Survey
 
 #: Values on an axis that are each named.
 FEW = 6

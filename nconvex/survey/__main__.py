@@ -2,6 +2,6 @@
 
 import sys
 
-from nconvex.survey.command import main
+from nconvex.commands.survey import main
 
 sys.exit(main())

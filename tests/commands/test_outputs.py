@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nconvex.commands import interrupts, outputs
+from nconvex.commands.survey import main as survey
 from nconvex.definitions import NconvexError, beside
 from nconvex.files import write_whole
-from nconvex.survey import running
-from nconvex.survey.command import main as survey
+from nconvex.pairs import running
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
 

@@ -12,8 +12,8 @@ import pytest
 import nconvex as nc
 from nconvex import mnist, quad
 from nconvex.__main__ import COMMANDS, main
+from nconvex.commands import survey
 from nconvex.commands.arguments import layers
-from nconvex.survey import command as survey
 
 SETUP = Path(__file__).parents[2] / "setup.cfg"
 

@@ -11,9 +11,9 @@ import pytest
 
 import nconvex as nc
 from nconvex import MLP, NconvexError, RMSProp
+from nconvex.pairs.presets import PRESETS
+from nconvex.pairs.published import PUBLISHED
 from nconvex.survey import Setting, grid
-from nconvex.survey.presets import PRESETS
-from nconvex.survey.published import PUBLISHED
 
 SMALL = RMSProp(budget=400)
 OF_PRESETS = [setting for preset in PRESETS.values() for setting in preset.settings]

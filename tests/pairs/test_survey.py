@@ -14,15 +14,17 @@ import pytest
 
 import nconvex as nc
 from nconvex import NconvexError, RMSProp
+from nconvex.commands import survey as command
 from nconvex.commands.outputs import Progress
+from nconvex.commands.survey import main
 from nconvex.definitions import TrainingStatus
-from nconvex.survey import Setting, Survey, command, grid, intervals, job
-from nconvex.survey.command import main
-from nconvex.survey.presets import PRESETS
-from nconvex.survey.published import comparison, published
-from nconvex.survey.records import FIELDS, OUTCOMES
-from nconvex.survey.store import Store
-from nconvex.survey.workers import Processes
+from nconvex.pairs import intervals, job
+from nconvex.pairs.presets import PRESETS
+from nconvex.pairs.published import comparison, published
+from nconvex.pairs.records import FIELDS, OUTCOMES
+from nconvex.pairs.store import Store
+from nconvex.pairs.workers import Processes
+from nconvex.survey import Setting, Survey, grid
 
 SMALL = RMSProp(budget=400)
 #: With every outcome among their records.

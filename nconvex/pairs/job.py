@@ -25,10 +25,10 @@ from nconvex.definitions import (
     child,
 )
 from nconvex.network import NetworkLandscape, Problem
+from nconvex.pairs.records import SETTING_FIELDS
+from nconvex.pairs.setting import Setting
 from nconvex.reductions import norm
 from nconvex.string import String
-from nconvex.survey.records import SETTING_FIELDS
-from nconvex.survey.setting import Setting
 from nconvex.training import train
 
 #: Descents of ends that a process remembers: 140 MB at width 64.

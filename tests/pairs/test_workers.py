@@ -16,9 +16,10 @@ import pytest
 
 import nconvex as nc
 from nconvex import NconvexError
+from nconvex.commands import survey as command
 from nconvex.kernels import jit
-from nconvex.survey import command, job, workers
-from nconvex.survey.workers import Processes, WorkersLost
+from nconvex.pairs import job, workers
+from nconvex.pairs.workers import Processes, WorkersLost
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 
@@ -99,7 +100,7 @@ def test_workers_of_a_quiet_survey_announce_no_compilation(monkeypatch):
         raise NconvexError("done")
 
     monkeypatch.delenv(jit.QUIET, raising=False)
-    monkeypatch.setattr("nconvex.survey.running.run", surveyed)
+    monkeypatch.setattr("nconvex.pairs.running.run", surveyed)
     assert command.main(["run", "--processes", "--workers", "1"]) == 2
     assert command.main(["run", "--processes", "--workers", "1", "--quiet"]) == 2
     assert heard == [None, "1"]
@@ -186,7 +187,7 @@ def test_workers_end_with_their_parent_however_it_ends():
     code = f"""
 import multiprocessing, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from nconvex.survey.workers import Processes
+from nconvex.pairs.workers import Processes
 import test_workers
 if __name__ == "__main__":
     results = Processes(1).results(test_workers.sleep, [(0.0,), (600.0,)])
@@ -216,7 +217,7 @@ if __name__ == "__main__":
 def test_a_dask_cluster_may_lose_workers_but_not_all(monkeypatch, tmp_path):
     from distributed import Client, LocalCluster
 
-    from nconvex.survey.command import main
+    from nconvex.commands.survey import main
 
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None

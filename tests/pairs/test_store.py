@@ -17,9 +17,9 @@ import pytest
 
 import nconvex as nc
 from nconvex import NconvexError, RMSProp
-from nconvex.survey import running
-from nconvex.survey.command import main
-from nconvex.survey.store import FORMAT, Store
+from nconvex.commands.survey import main
+from nconvex.pairs import running
+from nconvex.pairs.store import FORMAT, Store
 
 FIELDS = (("setting", "i8"), ("pair", "i8"), ("word", "U8"), ("flag", "?"), ("value", "f8"))
 ABOUT = {"what": [1, 2.5, "three"]}

@@ -28,11 +28,11 @@ from nconvex.definitions import (
     require_integer,
     require_kind,
 )
-from nconvex.survey import workers as pool
-from nconvex.survey.job import connect_pair
-from nconvex.survey.records import FIELDS, Survey, fault
-from nconvex.survey.setting import Setting
-from nconvex.survey.store import Store
+from nconvex.pairs import workers as pool
+from nconvex.pairs.job import connect_pair
+from nconvex.pairs.records import FIELDS, Survey, fault
+from nconvex.pairs.setting import Setting
+from nconvex.pairs.store import Store
 
 #: Pairs that a survey may have: their order alone takes 36 MB.
 MOST_PAIRS = 10**6

@@ -10,7 +10,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import NconvexError, RMSProp
-from nconvex.survey.command import main
+from nconvex.commands.survey import main
 
 SETTINGS = nc.survey.grid(L0=(2e-2, 1e-2), samples=40, rmsprop=RMSProp(budget=400))
 
@@ -43,7 +43,7 @@ def test_a_list_of_tables_without_end_is_given_up(tmp_path, monkeypatch):
             [(f"v{k}", f"v{k}", f"CREATE VIEW v{k} AS SELECT 1") for k in range(20_000)],
         )
         connection.execute("COMMIT")
-    monkeypatch.setattr("nconvex.survey.store.TABLES_TIMEOUT", -1.0)
+    monkeypatch.setattr("nconvex.pairs.store.TABLES_TIMEOUT", -1.0)
     with pytest.raises(NconvexError, match=r"is damaged or not a survey \(interrupted\)"):
         nc.survey.load(path)
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import nconvex as nc
-from nconvex.survey import Setting, Survey, job, running
-from nconvex.survey.command import main
-from nconvex.survey.records import FIELDS
-from nconvex.survey.workers import WorkersLost
+from nconvex.commands.survey import main
+from nconvex.pairs import job, running
+from nconvex.pairs.records import FIELDS
+from nconvex.pairs.workers import WorkersLost
+from nconvex.survey import Setting, Survey
 
 
 def test_from_start_to_figure(tmp_path, monkeypatch, capsys):
@@ -128,7 +129,7 @@ def test_without_a_store_what_was_finished_is_printed(monkeypatch, capsys, stop)
             yield job.connect_pair(0, pair, setting, (0, pair), False)
         raise stop
 
-    monkeypatch.setattr("nconvex.survey.workers.results", stopped)
+    monkeypatch.setattr("nconvex.pairs.workers.results", stopped)
     status = main(["run", "--L0", "1e-2", "--pairs", "9", "--quiet"])
     assert status == (1 if isinstance(stop, WorkersLost) else 130)
     out, err = capsys.readouterr()

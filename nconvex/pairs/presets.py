@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass, replace
 
 from nconvex.definitions import RMSProp
-from nconvex.survey.published import PUBLISHED
-from nconvex.survey.setting import Setting, grid
+from nconvex.pairs.published import PUBLISHED
+from nconvex.pairs.setting import Setting, grid
 from nconvex.tasks.mnist import settings as mnist_settings
 
 #: Accepted multiples of L0 in the comparison with the published figures: strict, the authors'.

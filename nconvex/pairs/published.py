@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nconvex.survey.records import Survey, estimate, markdown
-from nconvex.survey.setting import Setting
+from nconvex.pairs.records import Survey, estimate, markdown
+from nconvex.pairs.setting import Setting
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from nconvex.commands.arguments import OPTIONS, Parser, make_parser, option, swi
 from nconvex.definitions import NconvexError, RMSProp, child
 from nconvex.files import STDOUT, write_whole
 from nconvex.kernels import jit
-from nconvex.survey import presets, published, running
-from nconvex.survey.records import OUTCOMES, Survey, counted
-from nconvex.survey.setting import ACTIVATIONS, TASKS, Setting, grid
-from nconvex.survey.workers import Processes, workers_or_all
+from nconvex.pairs import presets, published, running
+from nconvex.pairs.records import OUTCOMES, Survey, counted
+from nconvex.pairs.setting import ACTIVATIONS, TASKS, Setting, grid
+from nconvex.pairs.workers import Processes, workers_or_all
 
 #: Seconds between two updates of the line of progress.
 REFRESH = 0.5

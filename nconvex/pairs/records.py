@@ -30,8 +30,8 @@ import numpy as np
 
 from nconvex.definitions import ConnectionStatus, Result, TrainingStatus
 from nconvex.files import write_whole
-from nconvex.survey import intervals
-from nconvex.survey.setting import LONGEST_SHAPE, Setting
+from nconvex.pairs import intervals
+from nconvex.pairs.setting import LONGEST_SHAPE, Setting
 
 #: How a pair may end: every status of a search but for an interrupted one, which is no result, and
 #: every one of a training that failed.

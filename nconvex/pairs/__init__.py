@@ -1,0 +1,1 @@
+"""Many pairs: settings, workers, records, statistics, and the file that keeps them."""
