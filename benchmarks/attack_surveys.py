@@ -246,10 +246,14 @@ def ended(run: subprocess.Popen[str]) -> str:
     return err
 
 
+#: The first files of the package that are run; from then on Ctrl-C ends a command in one line.
+EARLY = {"__init__", "commands/__init__", "commands/interrupts"}
+
+
 def is_early(err: str) -> bool:
     """Whether Ctrl-C came before the package's first few milliseconds were over."""
-    ours = re.findall(r"nconvex/(\w+)\.py", err)
-    return "KeyboardInterrupt" in err and set(ours) <= {"__init__", "interrupts"}
+    ours = re.findall(r"nconvex/([\w/]+)\.py", err)
+    return "KeyboardInterrupt" in err and set(ours) <= EARLY
 
 
 def expected_records() -> bytes:

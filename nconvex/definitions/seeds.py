@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from nconvex.definitions.checks import NconvexError, require_integer
 
 #: An integer, or the integers of a stream derived from it; see `child`.
-Seed = int | tuple[int, ...]
+Seed = int | np.integer[Any] | tuple[int, ...] | list[int]
 
 
 def child(seed: Seed, *place: int) -> tuple[int, ...]:
