@@ -35,7 +35,7 @@ from nconvex.kernels.parts import TILE
 from nconvex.kernels.vectors import aligned
 from nconvex.landscape import descent_status, settings
 from nconvex.network.base import NetworkLandscape
-from nconvex.network.inputs import checked_labels, checked_matrix
+from nconvex.network.inputs import checked_matrix, encoded_labels
 from nconvex.network.mlp import MLP
 from nconvex.proof import certify
 
@@ -67,14 +67,16 @@ class Classification(NetworkLandscape):
     Args:
         model: With biases, hidden layers, any activation, and one output a class: its logit.
         X: (N, d_in) training inputs; rounded to float32.
-        labels: (N,) integers from 0 to classes - 1.
+        labels: (N,) integers from 0 to classes - 1; or other integers, names or truth values, of
+            as many classes as outputs, which are sorted; or one-hot rows; or one column.
         X_test: (M, d_in) test inputs; rounded to float32.
-        labels_test: (M,) integers.
+        labels_test: (M,) of the same classes.
         rmsprop: Settings of the descents.
         batch: Samples a step.
         metric: "loss" for cross-entropy, "error" for the share of wrong labels.
 
     Attributes:
+        classes_: The label that each output stands for, as in scikit-learn.
         quantity: What the metric is called in a message.
         highest: What it never exceeds.
 
@@ -117,8 +119,9 @@ class Classification(NetworkLandscape):
         n_in, classes = model.sizes[0], model.sizes[-1]
         self.X = checked_matrix("X", X, n_in, np.float32)
         self.X_test = checked_matrix("X_test", X_test, n_in, np.float32)
-        self.labels = checked_labels("labels", labels, len(self.X), classes)
-        self.labels_test = checked_labels("labels_test", labels_test, len(self.X_test), classes)
+        self.labels, self.labels_test, self.classes_ = encoded_labels(
+            classes, labels, len(self.X), labels_test, len(self.X_test)
+        )
         self.y_test = self.labels_test  # the name of every landscape's targets
         self.batch = min(batch, len(self.X))
         self._n_parameters = model.n_parameters

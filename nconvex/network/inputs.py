@@ -6,48 +6,99 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, numbers, require_finite, shown
+from nconvex.definitions import NconvexError, is_number, numbers, require_finite, shown
+
+#: What labels may be.
+LABELS = "one for each sample: integers, names, truth values, or one-hot rows"
 
 
 def checked_matrix(name: str, given: Any, columns: int, dtype: type = np.float64) -> np.ndarray:
-    """Return a copy of finite numbers (N, columns), N ≥ 1."""
+    """Return a copy of finite numbers (N, columns), N ≥ 1; one column may be given as (N,)."""
     array = numbers(name, given, dtype)
+    if array.ndim == columns == 1:
+        array = array[:, None]
     if array.ndim != 2 or array.shape[1] != columns or len(array) == 0:
-        hint = f"; use {name}[:, None]" if array.ndim == 1 and columns == 1 else ""
-        raise NconvexError(
-            f"{name} has shape {array.shape}; the model needs (N, {columns}), N ≥ 1{hint}"
-        )
+        raise NconvexError(f"{name} has shape {array.shape}; the model needs (N, {columns}), N ≥ 1")
     require_finite(name, array)
     return array
 
 
-def checked_labels(name: str, given: Any, samples: int, classes: int) -> np.ndarray:
-    """Return labels as integers (samples,); an error tells how to turn others into such."""
+def encoded_labels(
+    outputs: int, labels: Any, samples: int, labels_test: Any, samples_test: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number the classes of labels: 0 to `outputs` - 1, in the order of the training labels.
+
+    Integers in this range stay as they are. Others, and names, are sorted.
+
+    Returns:
+        numbers: (samples,) int64.
+        numbers_test: (samples_test,) int64.
+        classes: (outputs,) the label that each number stands for.
+    """
+    train = _labels("labels", labels, samples, outputs)
+    test = _labels("labels_test", labels_test, samples_test, outputs)
+    if train.dtype.kind == "b":
+        classes = np.array([False, True])
+    elif train.dtype.kind in "iu" and train.min() >= 0 and train.max() < outputs:
+        classes = np.arange(outputs)
+    else:
+        classes = np.unique(train)
+    if len(classes) != outputs:
+        raise NconvexError(
+            f"labels are of {len(classes)} classes, {shown(classes.tolist())}, but the model has "
+            f"{outputs} outputs; it needs one for each class"
+        )
+    return _numbered("labels", train, classes), _numbered("labels_test", test, classes), classes
+
+
+def _numbered(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Where each label stands among the classes."""
+    kinds = {labels.dtype.kind, classes.dtype.kind}
+    if len(kinds) == 1 or not kinds & {"U", "S"}:  # text is not compared with numbers
+        found = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        wrong = np.flatnonzero(classes[found] != labels)
+    else:
+        found, wrong = np.empty(0), np.zeros(1, dtype=np.int64)
+    if wrong.size:
+        raise NconvexError(
+            f"{name}[{wrong[0]}] is {shown(labels[wrong[0]].item())}, which is none of the classes "
+            f"of the training labels: {shown(classes.tolist())}"
+        )
+    return found.astype(np.int64)
+
+
+def _labels(name: str, given: Any, samples: int, outputs: int) -> np.ndarray:
+    """Labels (samples,) of integers, truth values or text."""
     try:
         labels = np.asarray(given)
     except Exception:  # ragged lists, or other packages' arrays
         raise NconvexError(f"{name} must be an array, not {shown(given)}") from None
-    kind = labels.dtype.kind
-    if labels.shape == (samples, classes) and classes > 1:
-        advice = f"one-hot rows become classes by {name}.argmax(axis=1)"
-    elif labels.shape == (samples, 1):
-        advice = f"a column becomes a vector by {name}.ravel()"
-    elif labels.shape != (samples,):
-        advice = f"give one for each of the {samples} samples"
-    elif kind in "US" or (kind == "O" and all(isinstance(label, str) for label in labels)):
-        advice = f"names become numbers by np.unique({name}, return_inverse=True)[1]"
-    elif kind == "b" or (kind == "f" and (labels == np.rint(labels)).all()):
-        advice = f"{name}.astype(int) makes them integers"
-    elif kind not in "iu":
-        advice = "give the numbers of the classes"
-    elif labels.min() < 0 or labels.max() >= classes:
-        wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
-        advice = f"{name}[{wrong}] is {labels[wrong]}"
-        if labels.min() == 1 and labels.max() == classes:
-            advice += f"; if they count from 1, give {name} - 1"
-    else:
-        return labels.astype(np.int64)
+    if labels.shape == (samples, outputs) and outputs > 1:
+        if labels.dtype.kind not in "biuf" or not (
+            np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
+        ):
+            raise NconvexError(f"each row of {name} must have a single 1 and else zeros (one-hot)")
+        return labels.argmax(axis=1)
+    if labels.shape == (samples, 1):
+        labels = labels[:, 0]
+    if labels.shape == (samples,):
+        if labels.dtype.kind == "O" and _are_alike(labels.tolist()):
+            labels = np.array(labels.tolist())
+        if labels.dtype.kind in "iubUS":
+            return labels
+        if labels.dtype.kind == "f" and (np.abs(labels) < 2**53).all():
+            whole = labels.astype(np.int64)
+            if (whole == labels).all():
+                return whole
     raise NconvexError(
-        f"{name} must be {samples} integers from 0 to {classes - 1}, not {labels.dtype} of shape "
-        f"{labels.shape}: {advice}"
+        f"{name} must be {LABELS}; here {samples} of {outputs} classes, not {labels.dtype} of "
+        f"shape {labels.shape}"
+    )
+
+
+def _are_alike(labels: list[Any]) -> bool:
+    """Whether objects are all text, all truth values or all numbers."""
+    return any(
+        all(map(is_one, labels))
+        for is_one in (is_number, lambda x: isinstance(x, str), lambda x: isinstance(x, bool))
     )

@@ -20,7 +20,9 @@ To add a loss, add it to `parts.loss_and_slope`, `parts.LOSSES` and `textbook`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +31,14 @@ from nconvex.definitions import (
     NconvexError,
     numbers,
     require_choice,
+    require_finite,
     require_integer,
     require_theta,
     shown,
 )
 from nconvex.kernels.parts import ACTIVATIONS
+from nconvex.network import conversions
+from nconvex.network.inputs import checked_matrix
 
 INITIALISATIONS = ("default", "uniform")
 
@@ -110,6 +115,68 @@ class MLP:
         """
         return cls(sizes, "sigmoid", "sigmoid", biases=False, initialisation="uniform")
 
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> tuple[MLP, np.ndarray]:
+        """Make the network and θ of a fitted MLPRegressor or MLPClassifier.
+
+        Outputs are those before softmax. A binary classifier has one output z there, whose logistic
+        function is a probability. It becomes the two logits (0, z), which `Classification` needs:
+        their softmax is the same probability.
+
+        Example:
+            >>> from types import SimpleNamespace
+            >>> fitted = SimpleNamespace(  # as MLPRegressor((1,), "tanh").fit(X, y) is
+            ...     coefs_=[np.array([[1.0], [2.0]]), np.array([[3.0]])],
+            ...     intercepts_=[np.array([4.0]), np.array([5.0])],
+            ...     activation="tanh", out_activation_="identity",
+            ... )
+            >>> model, theta = MLP.from_sklearn(fitted)
+            >>> model.sizes, theta.tolist()
+            ((2, 1, 1), [1.0, 2.0, 4.0, 3.0, 5.0])
+        """
+        return cls._of(conversions.of_sklearn(fitted))
+
+    @classmethod
+    def from_torch(cls, sequential: Any) -> tuple[MLP, np.ndarray]:
+        """Make the network and θ of a PyTorch Sequential of Linear layers and activations.
+
+        Dropout is passed over, as in evaluation mode. Any layer that an MLP does not have is
+        refused. Example: `MLP.from_torch(Sequential(Linear(2, 3), Tanh(), Linear(3, 1)))`.
+        """
+        return cls._of(conversions.of_torch(sequential))
+
+    @classmethod
+    def _of(cls, network: conversions.Network) -> tuple[MLP, np.ndarray]:
+        weights, biases, activation, output = network
+        sizes = len(weights[0]), *(W.shape[1] for W in weights)
+        model = cls(sizes, activation, output, biases is not None)
+        return model, model.pack(weights, biases)
+
+    def load_into(self, theta: np.ndarray, fitted: Any) -> Any:
+        """Give θ to a fitted scikit-learn model of this shape, and return it.
+
+        A binary classifier gets the difference of the two logits. To keep what it was, pass
+        `copy.deepcopy(fitted)`.
+        """
+        self._require_same(self.from_sklearn(fitted)[0])
+        theta = require_theta("theta", theta, self.n_parameters)
+        conversions.into_sklearn(self.unpack(theta), fitted)
+        return fitted
+
+    def to_torch(self, theta: np.ndarray, sequential: Any) -> Any:
+        """Write θ into a PyTorch Sequential of this shape, in its own precision, and return it.
+
+        Parameters of float32 round θ; `sequential.double()` keeps it.
+        """
+        self._require_same(self.from_torch(sequential)[0])
+        theta = require_theta("theta", theta, self.n_parameters)
+        conversions.into_torch(self.unpack(theta), sequential)
+        return sequential
+
+    def _require_same(self, other: MLP) -> None:
+        if self._shapes() != other._shapes() or self.biases != other.biases:
+            raise NconvexError(f"the weights of {self} do not fit {other}")
+
     @property
     def layers(self) -> np.ndarray:
         """(k, 5) int64, the table that the kernels read; see `kernels`."""
@@ -126,6 +193,35 @@ class MLP:
     def n_parameters(self) -> int:
         """P, the length of θ."""
         return sum((n_in + self.biases) * n_out for n_in, n_out, _ in self._shapes())
+
+    def pack(
+        self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Make θ (P,) of each layer's weights (m, n), one row an input, and biases (n,).
+
+        Raises:
+            NconvexError: A shape is wrong, also that of a transposed matrix. One that is square
+                cannot be told from its transpose.
+
+        Example:
+            >>> MLP((2, 1)).pack([np.array([[1.0], [2.0]])], [np.array([3.0])])
+            array([1., 2., 3.])
+        """
+        if not self.biases and biases is not None:
+            raise NconvexError("this network has no biases; leave them out or use MLP(biases=True)")
+        theta = np.empty(self.n_parameters)
+        layers = self.unpack(theta)
+        for part, (name, arrays) in enumerate((("weights", weights), ("biases", biases))):
+            if part == 1 and not self.biases:
+                break
+            if not isinstance(arrays, list | tuple) or len(arrays) != len(layers):
+                raise NconvexError(
+                    f"{name} must be a list of {len(layers)} arrays, one for each layer, not "
+                    f"{shown(arrays)}"
+                )
+            for k, given in enumerate(arrays):
+                _fill(f"{name}[{k}]", layers[k][part], given)
+        return theta
 
     def unpack(self, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return each layer's weights (m, n) and biases (n,) or None, as views of θ."""
@@ -165,10 +261,7 @@ class MLP:
     def activations(self, theta: np.ndarray, X: np.ndarray) -> list[np.ndarray]:
         """Compute every layer's activations (N, n), from the inputs X (N, n₀) to the outputs."""
         theta = require_theta("theta", theta, self.n_parameters)
-        a = numbers("X", X)
-        if a.ndim != 2 or a.shape[1] != self.sizes[0]:
-            raise NconvexError(f"X has shape {a.shape}; it must be (N, {self.sizes[0]})")
-        return textbook.forward(self, theta, a)
+        return textbook.forward(self, theta, checked_matrix("X", X, self.sizes[0]))
 
     def _shapes(self) -> list[tuple[int, int, str]]:
         last = len(self.sizes) - 2
@@ -176,3 +269,13 @@ class MLP:
             (n_in, n_out, self.output_activation if layer == last else self.activation)
             for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False))
         ]
+
+
+def _fill(name: str, view: Any, given: Any) -> None:
+    """Write an array of the same shape into a part of θ."""
+    array = numbers(name, given)
+    if array.shape != view.shape:
+        hint = f"; it is transposed, pass {name}.T" if array.T.shape == view.shape else ""
+        raise NconvexError(f"{name} has shape {array.shape}; it must be {view.shape}{hint}")
+    require_finite(name, array)
+    view[:] = array

@@ -46,7 +46,7 @@ class Problem(NetworkLandscape):
         model: The network.
         loss: "mse", "mae", "huber" or "log-cosh"; formulas in `mlp`.
         X: (N, d_in) training inputs.
-        y: (N, d_out) training targets.
+        y: (N, d_out) training targets; one column may be (N,), here and in all data.
         X_test: (M, d_in) test inputs.
         y_test: (M, d_out) test targets.
         rmsprop: Settings of the descents.
