@@ -1,5 +1,7 @@
 """Whatever a public function is given, it works or says on one line what is wrong."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,12 @@ MODEL = nc.MLP((1, 2, 1))
 X, Y = np.linspace(0, 1, 6)[:, None], np.linspace(0, 1, 6)[:, None] ** 2
 PROBLEM = nc.Problem(MODEL, "mse", X, Y, X, Y, nc.RMSProp(budget=20))
 THETA = MODEL.initial(generator(0))
+FITTED = SimpleNamespace(
+    coefs_=[np.ones((1, 2)), np.ones((2, 1))],
+    intercepts_=[np.ones(2), np.ones(1)],
+    activation="relu",
+    out_activation_="identity",
+)
 DIGITS = nc.MLP((2, 3, 3))
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 POINTS = np.arange(12.0).reshape(6, 2)
@@ -70,7 +78,7 @@ CALLS = {
         "batch": 2,
         "metric": "error",
     },
-    nc.FunctionLandscape: {"f": sum, "gradient": sum, "rmsprop": None},
+    nc.FunctionLandscape: {"f": sum, "gradient": sum, "rmsprop": None, "gamma": None},
     nc.quad.problem: {"seed": 0, "samples": 4, "model": MODEL, "loss": "mae", "task": "cubic"},
     data.polynomial: {"task": "cubic", "samples": 3, "seed": 0},
     nc.train: {"problem": BOWL, "L0": 2.0, "seed": 0, "max_starts": 2},
@@ -126,7 +134,10 @@ CALLS = {
     BOWL.gamma: {"theta1": LEFT, "theta2": RIGHT, "t": [0.5]},
     BOWL.descend: {"theta": LEFT, "target": 0.1, "rng": generator(0)},
     MODEL.predict: {"theta": THETA, "X": X},
+    MODEL.pack: {"weights": [[[1, 2]], [[1], [2]]], "biases": [[1, 2], [3]]},
     MODEL.unpack: {"theta": THETA},
+    nc.MLP.from_sklearn: {"fitted": FITTED},
+    MODEL.load_into: {"theta": THETA, "fitted": FITTED},
     nc.lower_bounds.det_sign: {"model": PLANE, "theta": np.ones(12), "X": CORNERS},
     nc.lower_bounds.narrower_infimum: {"problem": THREE},
     nc.lower_bounds.lower_bound: {
@@ -183,37 +194,102 @@ def test_junk_is_refused_on_one_line(call):
             assert len(message) < 500, (name, junk)
 
 
+NAMES = np.array(["cat", "dog", "eel"])
+
+
 @pytest.mark.parametrize(
-    ("labels", "advice"),
+    ("labels", "classes"),
     [
-        (LABELS.astype(float), r"labels.astype\(int\)"),
-        (LABELS + 0.5, "give the numbers of the classes"),
-        (LABELS == 1, r"labels.astype\(int\)"),
-        (LABELS.astype(str), r"np.unique\(labels, return_inverse=True\)\[1\]"),
-        (
-            np.array(["cat", "dog"] * 3, dtype=object),
-            r"np.unique\(labels, return_inverse=True\)\[1\]",
-        ),
-        (np.eye(3)[LABELS], r"labels.argmax\(axis=1\)"),
-        (LABELS[:, None], r"labels.ravel\(\)"),
-        (LABELS + 1, r"labels\[2\] is 3; if they count from 1, give labels - 1"),
-        (LABELS - 1, r"labels\[0\] is -1$"),
-        (LABELS[:5], "one for each of the 6 samples"),
-        ([0, 1, 2, 0, 1, None], "give the numbers of the classes"),
+        (LABELS.astype(float), [0, 1, 2]),
+        (NAMES[LABELS], NAMES),
+        (NAMES[LABELS].astype(object), NAMES),
+        (NAMES[LABELS].astype("S"), NAMES.astype("S")),
+        (LABELS + 1, [1, 2, 3]),
+        (LABELS - 1, [-1, 0, 1]),
+        (10.0 * LABELS, [0, 10, 20]),
+        ([LABELS.tolist()[0], *LABELS.astype(float)[1:]], [0, 1, 2]),
+        (LABELS.astype(object), [0, 1, 2]),
+        (np.eye(3)[LABELS], [0, 1, 2]),
+        (np.eye(3, dtype=bool)[LABELS], [0, 1, 2]),
+        (LABELS[:, None], [0, 1, 2]),
+        (NAMES[LABELS][:, None].tolist(), NAMES),
+        (LABELS.astype(np.uint8), [0, 1, 2]),
+        (LABELS.astype(">i4"), [0, 1, 2]),
+        (LABELS.tolist(), [0, 1, 2]),
+    ],
+)
+def test_labels_of_any_form_are_numbered_as_scikit_learn_does(labels, classes):
+    labels = labels if isinstance(labels, list) else Foreign(labels)
+    problem = nc.Classification(DIGITS, POINTS, labels, POINTS[:6], labels)
+    assert problem.labels.tolist() == problem.labels_test.tolist() == LABELS.tolist()
+    assert problem.labels.dtype == problem.labels_test.dtype == np.int64
+    assert np.array_equal(problem.classes_, classes)
+    theta = DIGITS.initial(generator(0))
+    plain = nc.Classification(DIGITS, POINTS, LABELS, POINTS, LABELS)
+    assert problem.loss(theta) == plain.loss(theta)
+
+
+def test_truth_values_are_two_classes():
+    two = nc.MLP((2, 3, 2))
+    for labels in (LABELS == 1, (LABELS == 1).astype(object), [False] * 6):
+        problem = nc.Classification(two, POINTS, labels, POINTS, [0, 1, 0, 0, 1, 0])
+        assert problem.labels.tolist() == np.asarray(labels, dtype=int).tolist()
+        assert problem.classes_.tolist() == [False, True]
+    missing = nc.Classification(two, POINTS, [1] * 6, POINTS, [0] * 6)  # both are in the range
+    assert missing.classes_.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (LABELS + 0.5, "one for each sample"),
+        (LABELS * np.nan, "one for each sample"),
+        (LABELS == 1, r"of 2 classes, \[False, True\], but the model has 3 outputs"),
+        (NAMES[LABELS % 2], r"of 2 classes, \['cat', 'dog'\], but the model has 3 outputs"),
+        (LABELS * 2 - LABELS % 2 * 2, r"of 2 classes, \[0, 4\], but"),
+        (np.arange(6), r"of 6 classes"),
+        (np.eye(3)[LABELS] + np.eye(3)[0], "single 1"),
+        (POINTS, "one for each sample"),
+        (LABELS[:5], "here 6 of 3 classes"),
+        ([0, 1, 2, 0, 1, None], "one for each sample"),
         ([[0], [1, 2]], r"must be an array"),
     ],
 )
-def test_labels_of_another_form_are_refused_with_what_would_do(labels, advice):
-    with pytest.raises(NconvexError, match=advice):
+def test_labels_without_sense_are_refused(labels, reason):
+    with pytest.raises(NconvexError, match=reason):
         nc.Classification(DIGITS, POINTS, labels, POINTS, LABELS)
-    with pytest.raises(NconvexError, match=advice.replace("labels", "labels_test")):
-        nc.Classification(DIGITS, POINTS, LABELS, POINTS, labels)
 
 
-def test_labels_of_any_integers_will_do():
-    for dtype in (np.uint8, np.int64, ">i4"):
-        problem = nc.Classification(DIGITS, POINTS, LABELS.astype(dtype), POINTS, LABELS.tolist())
-        assert problem.labels.dtype == problem.labels_test.dtype == np.int64
+@pytest.mark.parametrize(
+    ("labels", "labels_test", "reason"),
+    [
+        (LABELS, LABELS + 1, r"labels_test\[2\] is 3, which is none of the classes"),
+        (LABELS, LABELS - 1, r"labels_test\[0\] is -1, which is none"),
+        (LABELS, NAMES[LABELS], r"labels_test\[0\] is 'cat', which is none"),
+        (NAMES[LABELS], LABELS, r"labels_test\[0\] is 0, which is none.*: \['cat', 'dog', 'eel'\]"),
+        (NAMES[LABELS], ["cat"] * 5 + ["dot"], r"labels_test\[5\] is 'dot', which is none"),
+        (LABELS, LABELS + 0.5, "labels_test must be one for each sample"),
+    ],
+)
+def test_test_labels_are_of_the_training_labels_classes(labels, labels_test, reason):
+    with pytest.raises(NconvexError, match=reason):
+        nc.Classification(DIGITS, POINTS, labels, POINTS, labels_test)
+
+
+def test_data_may_be_arrays_of_any_kind(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    loss = PROBLEM.loss_and_gradient(THETA)[0]
+    for x, y in ((X[:, 0], Y[:, 0]), (mapped, Y.ravel().tolist()), (Foreign(X), Foreign(Y[:, 0]))):
+        problem = nc.Problem(MODEL, "mse", x, y, x, y)
+        assert problem.y_test.shape == (6, 1)
+        assert problem.loss(THETA) == PROBLEM.loss(THETA)
+        assert problem.loss_and_gradient(THETA)[0] == loss
+        np.testing.assert_array_equal(MODEL.predict(THETA, x), MODEL.predict(THETA, X))
+    np.save(tmp_path / "labels.npy", LABELS)
+    mapped = np.load(tmp_path / "labels.npy", mmap_mode="r")
+    problem = nc.Classification(DIGITS, Foreign(POINTS), mapped, Foreign(POINTS), mapped)
+    assert problem.labels.tolist() == LABELS.tolist()
 
 
 class Foreign:

@@ -97,7 +97,7 @@ bad[3] = np.nan
     [
         ({"X": bad}, r"X\[3, 0\] is nan"),
         ({"y_test": np.full((4, 1), np.inf)}, r"y_test\[0, 0\] is inf"),
-        ({"X": np.zeros(5)}, r"use X\[:, None\]"),
+        ({"X": np.zeros(())}, r"X has shape \(\); the model needs \(N, 1\)"),
         ({"X": np.zeros((5, 2))}, r"X has shape \(5, 2\); the model needs \(N, 1\)"),
         ({"X_test": np.zeros((0, 1))}, r"X_test has shape \(0, 1\)"),
         ({"y": np.zeros((6, 1))}, "X has 5 samples but y has 6"),
