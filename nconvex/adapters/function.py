@@ -62,7 +62,7 @@ class FunctionLandscape:
         gamma: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None,
     ):
         for name, function in (("f", f), ("gradient", gradient), ("gamma", gamma)):
-            if not callable(function) and (name, function) != ("gamma", None):
+            if not callable(function) and not (name == "gamma" and function is None):
                 raise NconvexError(f"{name} must be a function, not {shown(function)}")
         self.rmsprop = settings(rmsprop)
         self._f = f

@@ -133,6 +133,8 @@ class MLP:
             >>> model, theta = MLP.from_sklearn(fitted)
             >>> model.sizes, theta.tolist()
             ((2, 1, 1), [1.0, 2.0, 4.0, 3.0, 5.0])
+            >>> model.load_into(2 * theta, fitted).coefs_[1]
+            array([[6.]])
         """
         return cls._of(conversions.of_sklearn(fitted))
 
@@ -153,7 +155,7 @@ class MLP:
         return model, model.pack(weights, biases)
 
     def load_into(self, theta: np.ndarray, fitted: Any) -> Any:
-        """Give θ to a fitted scikit-learn model of this shape, and return it.
+        """Give θ to a fitted scikit-learn model of this shape, and return it; see `from_sklearn`.
 
         A binary classifier gets the difference of the two logits. To keep what it was, pass
         `copy.deepcopy(fitted)`.
