@@ -292,6 +292,18 @@ def test_data_may_be_arrays_of_any_kind(tmp_path):
     assert problem.labels.tolist() == LABELS.tolist()
 
 
+def test_missing_values_are_not_what_stands_behind_their_mask():
+    for given in (X, Y):
+        hidden = np.ma.masked_array(given, mask=given == given[2])
+        with pytest.raises(NconvexError, match="masked: missing values must be filled or left out"):
+            nc.Problem(MODEL, "mse", *(hidden if each is given else each for each in (X, Y)), X, Y)
+        whole = np.ma.masked_array(given, mask=False)
+        nc.Problem(MODEL, "mse", whole, Y, X, whole)
+    hidden = np.ma.masked_array(LABELS, mask=LABELS == 1)
+    with pytest.raises(NconvexError, match="some of labels are masked"):
+        nc.Classification(DIGITS, POINTS, hidden, POINTS, LABELS)
+
+
 class Foreign:
     """Another package's array, which NumPy sees without being allowed to write to it."""
 

@@ -2,10 +2,10 @@
 
 # fmt: off
 from nconvex.definitions.checks import (
-    EndpointAboveL0, Interrupted, NconvexError, beside, is_number, numbers, require_alpha,
-    require_choice, require_ends, require_finite, require_integer, require_kind, require_models,
-    require_not_negative, require_number, require_positive, require_t, require_theta, shown,
-    told_apart,
+    EndpointAboveL0, Interrupted, NconvexError, beside, is_masked, is_number, numbers,
+    require_alpha, require_choice, require_ends, require_finite, require_integer, require_kind,
+    require_models, require_not_negative, require_number, require_positive, require_t,
+    require_theta, shown, told_apart,
 )
 from nconvex.definitions.seeds import Seed, child, generator
 from nconvex.definitions.terms import (

@@ -144,10 +144,13 @@ def numbers(name: str, given: object, dtype: type = np.float64) -> np.ndarray:
     """
     try:
         array = np.asarray(given)
-        if array.dtype.kind in "iufO":  # no text, truth values, dates or complex numbers
+        if is_masked(given):
+            reason = "; some of its numbers are masked: missing values must be filled or left out"
+        elif array.dtype.kind in "iufO":  # no text, truth values, dates or complex numbers
             with np.errstate(over="ignore"):
                 return np.array(array, dtype=dtype, order="C")
-        reason = ""
+        else:
+            reason = ""
     except MemoryError:
         raise NconvexError(f"{name} does not fit into the memory; give fewer numbers") from None
     except Exception as error:  # other packages' arrays raise what they like, and say why
@@ -156,6 +159,11 @@ def numbers(name: str, given: object, dtype: type = np.float64) -> np.ndarray:
     if isinstance(given, np.ndarray):
         kind += f" of {given.dtype}"
     raise NconvexError(f"{name} must be an array of numbers, not {kind}{reason}")
+
+
+def is_masked(given: object) -> bool:
+    """Whether a value is a masked array that hides some of its entries."""
+    return hasattr(given, "filled") and np.ma.is_masked(given)
 
 
 def require_finite(name: str, array: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, is_number, numbers, require_finite, shown
+from nconvex.definitions import NconvexError, is_masked, is_number, numbers, require_finite, shown
 
 #: What labels may be.
 LABELS = "one for each sample: integers, names, truth values, or one-hot rows"
@@ -73,6 +73,8 @@ def _labels(name: str, given: Any, samples: int, outputs: int) -> np.ndarray:
         labels = np.asarray(given)
     except Exception:  # ragged lists, or other packages' arrays
         raise NconvexError(f"{name} must be an array, not {shown(given)}") from None
+    if is_masked(given):
+        raise NconvexError(f"some of {name} are masked; leave these samples out")
     if labels.shape == (samples, outputs) and outputs > 1:
         if labels.dtype.kind not in "biuf" or not (
             np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()

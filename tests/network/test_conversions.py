@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -160,21 +161,32 @@ class TestSklearn:
                 assert once.tolist() == problem.classes_[best].tolist()
 
     def test_two_fitted_networks_are_connected_with_proof(self):
-        from sklearn.datasets import load_diabetes
-        from sklearn.neural_network import MLPRegressor
+        from sklearn.datasets import load_diabetes, load_digits
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
         from sklearn.preprocessing import scale
 
-        X, y = map(scale, load_diabetes(return_X_y=True))
-        a, b = (
-            MLPRegressor(hidden_layer_sizes=(8,), max_iter=200, random_state=seed).fit(X, y)
-            for seed in (0, 1)
-        )
-        (model, theta1), (_, theta2) = MLP.from_sklearn(a), MLP.from_sklearn(b)
-        problem = Problem(model, "mse", X[:300], y[:300], X[300:], y[300:])
-        L0 = 1.1 * max(problem.loss(theta1), problem.loss(theta2))
-        string = connect(problem, theta1, theta2, L0=L0, alpha=0.95)
-        assert string.connected
-        assert string.certified
+        diabetes, (images, digits) = load_diabetes(return_X_y=True), load_digits(return_X_y=True)
+        for kind, X, y, half in (
+            (MLPRegressor, *map(scale, diabetes), 300),
+            (MLPClassifier, images / 16, digits.astype(str), 1200),
+        ):
+            a, b = (
+                kind(hidden_layer_sizes=(8,), max_iter=60, random_state=seed).fit(
+                    X[:half], y[:half]
+                )
+                for seed in (0, 1)
+            )
+            data = X[:half], y[:half], X[half:], y[half:]
+            (model, theta1), (_, theta2) = MLP.from_sklearn(a), MLP.from_sklearn(b)
+            regression = kind is MLPRegressor
+            problem = Problem(model, "mse", *data) if regression else Classification(model, *data)
+            L0 = 1.1 * max(problem.loss(theta1), problem.loss(theta2))
+            string = connect(problem, theta1, theta2, L0=L0, alpha=0.95)
+            assert string.connected
+            assert string.certified
+            t = np.linspace(0, 1, 1001)
+            heights = [problem.gamma(*ends, t).max() for ends in pairwise(string.beads)]
+            assert max(heights) <= L0
 
 
 class TestTorch:
