@@ -14,9 +14,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import (
     Descent,
@@ -91,13 +92,13 @@ class Classification(NetworkLandscape):
     def __init__(
         self,
         model: MLP,
-        X: np.ndarray,
-        labels: np.ndarray,
-        X_test: np.ndarray,
-        labels_test: np.ndarray,
+        X: ArrayLike,
+        labels: ArrayLike,
+        X_test: ArrayLike,
+        labels_test: ArrayLike,
         rmsprop: RMSProp | None = None,
         batch: int = 100,
-        metric: str = "loss",
+        metric: Literal["loss", "error"] = "loss",
     ):
         require_kind("model", model, MLP, "MLP((784, 256, 10))")
         if model.output_activation != "identity" or not model.biases:

@@ -20,7 +20,9 @@ To add a loss, add it to `parts.loss_and_slope`, `parts.LOSSES` and `textbook`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -34,6 +36,9 @@ from nconvex.definitions import (
     shown,
 )
 from nconvex.kernels.parts import ACTIVATIONS
+
+#: The names in `kernels.parts.ACTIVATIONS`.
+Activation = Literal["identity", "relu", "leaky-relu", "sigmoid", "tanh"]
 
 INITIALISATIONS = ("default", "uniform")
 
@@ -80,11 +85,11 @@ class MLP:
         33
     """
 
-    sizes: tuple[int, ...]
-    activation: str = "relu"
-    output_activation: str = "identity"
+    sizes: Sequence[int]
+    activation: Activation = "relu"
+    output_activation: Activation = "identity"
     biases: bool = True
-    initialisation: str = "default"
+    initialisation: Literal["default", "uniform"] = "default"
 
     def __post_init__(self) -> None:
         if not isinstance(self.sizes, tuple | list) or len(self.sizes) < 2:
@@ -103,7 +108,7 @@ class MLP:
         require_integer("the number of parameters", self.n_parameters, 1, MOST_PARAMETERS)
 
     @classmethod
-    def of_the_authors(cls, sizes: tuple[int, ...] = (1, 4, 4, 1)) -> MLP:
+    def of_the_authors(cls, sizes: Sequence[int] = (1, 4, 4, 1)) -> MLP:
         """Make the network of the authors' published experiments.
 
         Sigmoid on every layer, the output too; no biases; weights uniform on (-1, 1).

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import (
     NconvexError,
@@ -54,8 +55,8 @@ class Barrier(Result):
 
 def barrier(
     landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
+    theta1: ArrayLike,
+    theta2: ArrayLike,
     *,
     lower: float = 0.0,
     precision: float = 0.01,
