@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import (
     Descent,
@@ -113,7 +114,7 @@ def require_threshold(landscape: object, L0: float) -> None:
 
 
 def accepted(
-    landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed
+    landscape: Landscape, theta1: ArrayLike, theta2: ArrayLike, L0: float, seed: Seed
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Check what every search is given; return copies of both ends, and the seed as a tuple.
 

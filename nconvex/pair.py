@@ -27,6 +27,10 @@ class Pair(Result):
     trainings: tuple[Training, Training]
     string: String | None
 
+    def __repr__(self) -> str:
+        ends = ", ".join(f"{end.status.name} to {end.loss:.6g}" for end in self.trainings)
+        return f"Pair({ends}; {self.string!r})"
+
     @property
     def training_gradient_evaluations(self) -> int:
         """Steps of descent that step 1 took, untrainable starts included."""

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex import saved
 from nconvex.curve import certifies, interpolate, peak_between
@@ -275,7 +276,7 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
 
 def string_through(
     landscape: Landscape,
-    beads: Sequence[np.ndarray] | np.ndarray,
+    beads: Sequence[ArrayLike] | np.ndarray,
     L0: float,
     trace: tuple[Insertion, ...] = (),
     sampler: str = "given",

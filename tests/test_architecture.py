@@ -138,3 +138,17 @@ def test_no_two_kernel_files_hold_the_same_function():
                 body = ast.dump(ast.Module(node.body[1:], []))
                 assert body not in seen, f"{path.stem}.{node.name} is {seen[body]} again"
                 seen[body] = f"{path.stem}.{node.name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 450
+    if path in jit.kernel_files():
+        return
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            lines = set(range(node.lineno, node.end_lineno + 1))
+            if ast.get_docstring(node) is not None:
+                lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+            assert len(lines) <= 60, f"{path.name}: {node.name} is too long"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class NconvexError(ValueError):
@@ -76,7 +77,7 @@ def require_kind(name: str, value: object, kind: type, example: str) -> None:
         )
 
 
-def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.ndarray:
+def require_theta(name: str, theta: ArrayLike, size: int | None = None) -> np.ndarray:
     """Return theta as a vector that kernels take; raise NconvexError if it is none, or not finite.
 
     Args:
@@ -108,14 +109,14 @@ def require_theta(name: str, theta: np.ndarray, size: int | None = None) -> np.n
 
 
 def require_ends(
-    theta1: np.ndarray, theta2: np.ndarray, size: int | None = None
+    theta1: ArrayLike, theta2: ArrayLike, size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return both ends of a path, of one size, as `require_theta` does each."""
     theta1 = require_theta("theta1", theta1, size)
     return theta1, require_theta("theta2", theta2, theta1.size)
 
 
-def require_models(name: str, thetas: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+def require_models(name: str, thetas: Sequence[ArrayLike] | np.ndarray) -> list[np.ndarray]:
     """Return two models at least, of one size, as `require_theta` does each."""
     several = isinstance(thetas, list | tuple) or (isinstance(thetas, np.ndarray) and thetas.ndim)
     if not several or len(thetas) < 2:

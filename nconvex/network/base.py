@@ -36,6 +36,11 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     X_test: np.ndarray
     y_test: np.ndarray
 
+    def __repr__(self) -> str:
+        model = self.model
+        name = f"{'-'.join(map(str, model.sizes))} {model.activation}, {self.loss_name}"
+        return f"{type(self).__name__}({name}, {len(self.X)} samples, {len(self.X_test)} of test)"
+
     @property
     @abstractmethod
     def proof_data(self) -> certify.ProofData:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import (
     Descent,
@@ -92,13 +94,13 @@ class Classification(NetworkLandscape):
     def __init__(
         self,
         model: MLP,
-        X: np.ndarray,
-        labels: np.ndarray,
-        X_test: np.ndarray,
-        labels_test: np.ndarray,
+        X: ArrayLike,
+        labels: ArrayLike,
+        X_test: ArrayLike,
+        labels_test: ArrayLike,
         rmsprop: RMSProp | None = None,
         batch: int = 100,
-        metric: str = "loss",
+        metric: Literal["loss", "error"] = "loss",
     ):
         require_kind("model", model, MLP, "MLP((784, 256, 10))")
         if model.output_activation != "identity" or not model.biases:
@@ -130,7 +132,7 @@ class Classification(NetworkLandscape):
         self._train_inputs = (*((None, None, self.X) if dense else _sparse(self.X)), self.labels)
         stopping = (None, None, self.X_test) if dense else self._test_csr
         self._stopping_inputs = (*stopping, self.labels_test)
-        self._layers, self._positions = _layout(model)
+        self._layers = _blocked(model)
         self._tile_labels, self._members, self._counts = _tiles(self.labels_test)
         self._memory = _Memory()
 
@@ -264,12 +266,28 @@ class Classification(NetworkLandscape):
         """θ as a descent's vector, in float32."""
         w = _short(int(self._layers[-1, [1, 3]].sum()))
         with np.errstate(over="ignore"):  # a weight beyond float32 makes the descent diverge
-            w[self._positions] = theta
+            for target, source in self._views(w, theta):
+                target[:] = source
         return w
 
     def _unpacked(self, w: np.ndarray) -> np.ndarray:
         """θ of a descent's vector, in float64."""
-        return w[self._positions].astype(np.float64)
+        theta = np.empty(self._n_parameters)
+        for source, target in self._views(w, theta):
+            target[:] = source
+        return theta
+
+    def _views(self, w: np.ndarray, theta: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
+        """Pairs of views of a descent's vector and of θ that hold the same weights or biases."""
+        layers = zip(self.model.unpack(theta), self._layers.tolist(), strict=True)
+        for (W, b), (n_in, n_out, weights, biases, _) in layers:
+            yield w[biases : biases + n_out], b
+            if weights > 0:
+                yield w[weights : weights + n_in * n_out].reshape(n_out, n_in).T, W
+                continue
+            for block, first in enumerate(w[:biases].reshape(-1, n_in, TILE)):
+                columns = W[:, block * TILE : (block + 1) * TILE]
+                yield first[:, : columns.shape[1]], columns
 
     def _workspace(self, batch: int) -> tuple[Any, Any, np.ndarray]:
         """Make `workspace`, `pixels` and `slopes` of `classifier`'s kernels."""
@@ -327,22 +345,13 @@ def _whole_tiles(units: int) -> int:
     return -(-units // TILE) * TILE
 
 
-def _layout(model: MLP) -> tuple[np.ndarray, np.ndarray]:
-    """The table of layers of a descent's vector w, and where in w the numbers of θ stand."""
+def _blocked(model: MLP) -> np.ndarray:
+    """The table of layers of a descent's vector, whose first layer stands in whole tiles."""
     layers = model.layers
-    n_in, h = model.sizes[:2]
-    added = (_whole_tiles(h) - h) * n_in
+    added = (_whole_tiles(model.sizes[1]) - model.sizes[1]) * model.sizes[0]
     layers[0, 3] += added
     layers[1:, 2:4] += added
-    positions = np.empty(model.n_parameters, dtype=np.int32)
-    for (W, b), (n_in, n_out, weights, biases, _) in zip(
-        model.unpack(positions), layers.tolist(), strict=True
-    ):
-        i, k = np.arange(n_in)[:, None], np.arange(n_out)
-        W[:] = weights + k * n_in + i if weights else (k // TILE * n_in + i) * TILE + k % TILE
-        if b is not None:
-            b[:] = biases + k
-    return layers, positions
+    return layers
 
 
 def _sparse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

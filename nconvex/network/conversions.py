@@ -34,12 +34,12 @@ Weights = list[tuple[np.ndarray, np.ndarray | None]]
 
 
 class Network(NamedTuple):
-    """What makes an MLP and its θ."""
+    """What makes an MLP and its θ; activations by the MLP's names."""
 
     weights: list[np.ndarray]
     biases: list[np.ndarray] | None
-    activation: str
-    output_activation: str
+    activation: Any
+    output_activation: Any
 
 
 def of_sklearn(fitted: Any) -> Network:

@@ -11,7 +11,7 @@ float64.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -162,6 +162,7 @@ class ByRegions(BySamples):
         return X, Y, regions.ranked(X[0]), np.empty((0, 0))
 
 
+Name = Literal["textbook", "samples", "regions"]
 ENGINES: dict[str, Any] = {"textbook": Textbook, "samples": BySamples, "regions": ByRegions}
 
 

@@ -22,9 +22,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex import textbook
 from nconvex.definitions import (
@@ -39,6 +40,9 @@ from nconvex.definitions import (
 from nconvex.kernels.parts import ACTIVATIONS
 from nconvex.network import conversions
 from nconvex.network.inputs import checked_matrix
+
+#: The names in `kernels.parts.ACTIVATIONS`.
+Activation = Literal["identity", "relu", "leaky-relu", "sigmoid", "tanh"]
 
 INITIALISATIONS = ("default", "uniform")
 
@@ -85,11 +89,11 @@ class MLP:
         33
     """
 
-    sizes: tuple[int, ...]
-    activation: str = "relu"
-    output_activation: str = "identity"
+    sizes: Sequence[int]
+    activation: Activation = "relu"
+    output_activation: Activation = "identity"
     biases: bool = True
-    initialisation: str = "default"
+    initialisation: Literal["default", "uniform"] = "default"
 
     def __post_init__(self) -> None:
         if not isinstance(self.sizes, tuple | list) or len(self.sizes) < 2:
@@ -108,7 +112,7 @@ class MLP:
         require_integer("the number of parameters", self.n_parameters, 1, MOST_PARAMETERS)
 
     @classmethod
-    def of_the_authors(cls, sizes: tuple[int, ...] = (1, 4, 4, 1)) -> MLP:
+    def of_the_authors(cls, sizes: Sequence[int] = (1, 4, 4, 1)) -> MLP:
         """Make the network of the authors' published experiments.
 
         Sigmoid on every layer, the output too; no biases; weights uniform on (-1, 1).
@@ -154,7 +158,7 @@ class MLP:
         model = cls(sizes, activation, output, biases is not None)
         return model, model.pack(weights, biases)
 
-    def load_into(self, theta: np.ndarray, fitted: Any) -> Any:
+    def load_into(self, theta: ArrayLike, fitted: Any) -> Any:
         """Give θ to a fitted scikit-learn model of this shape, and return it; see `from_sklearn`.
 
         A binary classifier gets the difference of the two logits. To keep what it was, pass
@@ -165,7 +169,7 @@ class MLP:
         conversions.into_sklearn(self.unpack(theta), fitted)
         return fitted
 
-    def to_torch(self, theta: np.ndarray, sequential: Any) -> Any:
+    def to_torch(self, theta: ArrayLike, sequential: Any) -> Any:
         """Write θ into a PyTorch Sequential of this shape, in its own precision, and return it.
 
         Parameters of float32 round θ; `sequential.double()` keeps it.
@@ -197,7 +201,7 @@ class MLP:
         return sum((n_in + self.biases) * n_out for n_in, n_out, _ in self._shapes())
 
     def pack(
-        self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray] | None = None
+        self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike] | None = None
     ) -> np.ndarray:
         """Make θ (P,) of each layer's weights (m, n), one row an input, and biases (n,).
 

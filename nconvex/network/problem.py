@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.curve import interpolate
 from nconvex.definitions import (
@@ -33,6 +34,9 @@ ROUNDING = 1e-12
 
 #: Points of a line whose networks are computed at once.
 POINTS = 4096
+
+#: The names in `kernels.parts.LOSSES`.
+Loss = Literal["mse", "mae", "huber", "log-cosh"]
 
 
 class Problem(NetworkLandscape):
@@ -64,13 +68,13 @@ class Problem(NetworkLandscape):
     def __init__(
         self,
         model: MLP,
-        loss: str,
-        X: np.ndarray,
-        y: np.ndarray,
-        X_test: np.ndarray,
-        y_test: np.ndarray,
+        loss: Loss,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_test: ArrayLike,
+        y_test: ArrayLike,
         rmsprop: RMSProp | None = None,
-        engine: str | None = None,
+        engine: engines.Name | None = None,
     ):
         require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
         require_choice("loss", loss, parts.LOSSES)

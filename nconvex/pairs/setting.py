@@ -151,9 +151,11 @@ class Setting:
         if self.task == "mnist":
             return _mnist(tuple(self.hidden), self.activation, self.loss, rmsprop)
         sizes = (1, *self.hidden, 1)
-        authors = self.activation == "authors"
-        model = MLP.of_the_authors(sizes) if authors else MLP(sizes, self.activation)
-        return quad.problem(seed, self.task, model, self.loss, self.samples, rmsprop)
+        activation: Any = self.activation  # one of those that were checked
+        loss: Any = self.loss
+        authors = activation == "authors"
+        model = MLP.of_the_authors(sizes) if authors else MLP(sizes, activation)
+        return quad.problem(seed, self.task, model, loss, self.samples, rmsprop)
 
     def connect(
         self,
@@ -218,7 +220,7 @@ def _brief(value: Any) -> str:
 
 @lru_cache(maxsize=4)
 def _mnist(
-    hidden: tuple[int, ...], activation: str, metric: str, rmsprop: RMSProp
+    hidden: tuple[int, ...], activation: Any, metric: Any, rmsprop: RMSProp
 ) -> NetworkLandscape:
     """One landscape serves all pairs: the data are the same."""
     return mnist.problem("subset", MLP((SIDE**2, *hidden, CLASSES), activation), metric,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import NconvexError, Seed, require_choice, shown
 from nconvex.dss import Plain, Progress
@@ -46,8 +47,8 @@ def sampler_of(
 
 def connect(
     landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
+    theta1: ArrayLike,
+    theta2: ArrayLike,
     *,
     L0: float,
     sampler: Name | Plain = "plain",

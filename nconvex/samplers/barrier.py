@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import (
     NconvexError,
@@ -54,8 +55,8 @@ class Barrier(Result):
 
 def barrier(
     landscape: Landscape,
-    theta1: np.ndarray,
-    theta2: np.ndarray,
+    theta1: ArrayLike,
+    theta2: ArrayLike,
     *,
     lower: float = 0.0,
     precision: float = 0.01,
@@ -110,27 +111,36 @@ def barrier(
     for name, loss in zip(("theta1", "theta2"), ends, strict=True):
         require_positive(f"the loss of {name}", loss)
     floor = max(*ends, lower)
-    string = string_through(landscape, [theta1, theta2], floor)
-    upper = string.max_error
-    failed = floor
-    levels: list[tuple[float, bool]] = []
-    evaluations = 0
-    while upper > (1.0 + precision) * failed and len(levels) < max_searches:
-        level = math.sqrt(failed * upper) if np.isfinite(upper) else 2.0 * failed
-        place = child(seed, len(levels))
-        found = connect(
-            landscape, theta1, theta2, L0=level, sampler=search, seed=place, progress=progress
-        )
-        evaluations += found.gradient_evaluations
-        levels.append((level, found.connected))
-        if found.connected:
-            string, upper = found, found.max_error
-            failed = min(failed, upper)
-        else:
-            failed = level
-    if upper < lower:
+    line = string_through(landscape, [theta1, theta2], floor)
+    found = Barrier(floor, line.max_error, floor, line, (), 0)
+    while found.upper > (1.0 + precision) * found.failed and len(found.levels) < max_searches:
+        found = _bisected(found, landscape, search, child(seed, len(found.levels)), progress)
+    if found.upper < lower:
         raise NconvexError(
-            f"a path was found below lower = {lower!r}: its maximum is {upper!r}, so that lower "
-            "is no lower bound"
+            f"a path was found below lower = {lower!r}: its maximum is {found.upper!r}, so that "
+            "lower is no lower bound"
         )
-    return Barrier(floor, upper, failed, string, tuple(levels), evaluations)
+    return found
+
+
+def _bisected(
+    known: Barrier,
+    landscape: Landscape,
+    sampler: Plain,
+    seed: tuple[int, ...],
+    progress: Progress | None,
+) -> Barrier:
+    """Search once more, at the level half way between what failed and what was found."""
+    upper, failed = known.upper, known.failed
+    level = math.sqrt(failed * upper) if np.isfinite(upper) else 2.0 * failed
+    ends = known.string.beads[0], known.string.beads[-1]
+    string = connect(landscape, *ends, L0=level, sampler=sampler, seed=seed, progress=progress)
+    result = replace(
+        known,
+        levels=(*known.levels, (level, string.connected)),
+        gradient_evaluations=known.gradient_evaluations + string.gradient_evaluations,
+    )
+    if not string.connected:
+        return replace(result, failed=level)
+    upper = string.max_error
+    return replace(result, upper=upper, failed=min(failed, upper), string=string)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nconvex.definitions import (
     NconvexError,
@@ -82,7 +83,7 @@ class Connectivity(Result):
 
 def connectivity(
     landscape: Landscape,
-    thetas: Sequence[np.ndarray],
+    thetas: Sequence[ArrayLike],
     *,
     L0: Sequence[float],
     sampler: Name | Plain = "plain",

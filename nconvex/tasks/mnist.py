@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def settings(
 def problem(
     source: str | digits.Digits = "subset",
     model: MLP | None = None,
-    metric: str = "loss",
+    metric: Literal["loss", "error"] = "loss",
     batch: int = BATCH,
     rmsprop: RMSProp | None = None,
     progress: Callable[[str], None] | None = None,

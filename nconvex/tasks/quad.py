@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nconvex.data.polynomials import polynomial
 from nconvex.definitions import RMSProp, Seed, child
+from nconvex.network.engines import Name
 from nconvex.network.mlp import MLP
-from nconvex.network.problem import Problem
+from nconvex.network.problem import Loss, Problem
 
 HIDDEN = (4, 4)
 SAMPLES = 1000
@@ -16,10 +17,10 @@ def problem(
     seed: Seed = 0,
     task: str = "quadratic",
     model: MLP | None = None,
-    loss: str = "mse",
+    loss: Loss = "mse",
     samples: int = SAMPLES,
     rmsprop: RMSProp | None = None,
-    engine: str | None = None,
+    engine: Name | None = None,
 ) -> Problem:
     """Make the QUAD landscape; `nc.run_pair(problem(seed), L0=1e-3, seed=seed)` is the command.
 

@@ -281,9 +281,9 @@ def test_no_index_is_out_of_bounds():
         ({"X": np.zeros((5, 3))}, r"X has shape \(5, 3\); the model needs \(N, 4\)"),
         ({"X": np.full((5, 4), np.nan)}, r"X\[0, 0\] is nan"),
         ({"X_test": [["a"] * 4] * 5}, "X_test must be an array of numbers"),
-        ({"labels": np.full(5, 3)}, r"labels must be 5 integers from 0 to 2.* labels\[0\] is 3"),
-        ({"labels_test": np.zeros(5)}, "labels_test must be 5 integers from 0 to 2, not float64"),
-        ({"labels": np.zeros(4, int)}, "labels must be 5 integers"),
+        ({"labels": np.full(5, 3)}, r"labels are of 1 classes, \[3\], but the model has 3 outputs"),
+        ({"labels_test": np.full(5, 0.5)}, "labels_test must be one for each sample.*not float64"),
+        ({"labels": np.zeros(4, int)}, "labels must be one for each sample"),
     ],
 )
 def test_bad_data_are_refused(change, message):
