@@ -30,7 +30,7 @@ class FunctionLandscape:
             lift the function by a constant where they are not.
         gradient: Maps θ (P,) to ∂f/∂θ (P,).
         rmsprop: Settings of the descents; the learning rate is a length in θ's units a step.
-        initial: Draws a start for `train`, if that is wanted.
+        initial: Draws a start; only `train` needs it.
 
     Example:
         >>> bowl = FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)

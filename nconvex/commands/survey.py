@@ -1,4 +1,4 @@
-"""Many pairs, from the command line.
+"""The command line of surveys: `nconvex survey`, or `python -m nconvex.survey`.
 
     python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
 

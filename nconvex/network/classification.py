@@ -65,7 +65,7 @@ class Classification(NetworkLandscape):
     float64.
 
     Args:
-        model: With biases, hidden layers, any activation, and one output a class: its logit.
+        model: Has biases, hidden layers, any activation, and one output for each class, its logit.
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1.
         X_test: (M, d_in) test inputs; rounded to float32.
@@ -75,8 +75,8 @@ class Classification(NetworkLandscape):
         metric: "loss" for cross-entropy, "error" for the share of wrong labels.
 
     Attributes:
-        quantity: What the metric is called in a message.
-        highest: What it never exceeds.
+        quantity: The metric's name in messages.
+        highest: The metric's largest possible value.
 
     Example:
         >>> import nconvex as nc

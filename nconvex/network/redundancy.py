@@ -1,4 +1,4 @@
-"""Redundant hidden units: folding them into others, and drawing them anew.
+"""Redundant hidden units: merge them into others at no change of outputs, or draw them anew.
 
 A network that stops learning above its threshold mostly has redundant units: a ReLU that is off on
 all data, or two that are on on all data. Let A (N, h) be the activations of a hidden layer on the

@@ -1,4 +1,4 @@
-"""A sampler that finds more: models that are stuck are revived, and the path may lead through them.
+"""The reviving sampler: it draws redundant units of stuck models anew, and descends again.
 
 Where the draft's algorithm fails on small ReLU networks, it is mostly not for want of a path. A
 bead, or an end, has units that do nothing (`redundancy`), and sits on the plateau of a smaller
@@ -14,7 +14,7 @@ network, where no number of steps gets it to α L₀. So two things are added:
    revived once more, and descents are gentler and may be twice as long from then on. It is over
    when the ends are joined: the string is then the shortest route.
 
-Every segment of the string is judged like the draft's, and every gradient evaluation counts, those
+Every segment of the string is certified like the draft's. Every gradient evaluation counts, those
 of failed attempts and of revived ends included.
 """
 
@@ -70,17 +70,18 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class Revive(Plain):
-    """The draft's algorithm, reviving models that are stuck.
+    """The draft's algorithm, which also draws redundant units of stuck models anew.
 
-    On a landscape that cannot revive it is the draft's algorithm, given up at the first failure.
-    If no path is found, the string is that of the first attempt, straight from θ₁ to θ₂. The trace
-    has every descent of every attempt, each with its move.
+    A model is stuck if it has hidden units that its outputs do not need. On a landscape without a
+    method `revive` this is the draft's algorithm, stopped at the first failure. If no path is
+    found, the string is that of the first attempt, from θ₁ to θ₂. The trace lists every descent of
+    every attempt.
 
     Attributes:
         alpha: As for `Plain`.
         depth: As for `Plain`.
         insert: As for `Plain`.
-        rmsprop: Settings of the descents in place of the landscape's own; see `SHORT`.
+        rmsprop: Settings of the descents; they replace the landscape's.
         rounds: How often both ends are revived before the search gives up.
 
     Example:
@@ -135,8 +136,6 @@ def _longer(settings: RMSProp, times: int) -> RMSProp:
 @dataclass
 class _Attempt(Search):
     """The draft's search with revived beads, given up at its first failure."""
-
-    untried = ConnectionStatus.NOT_TRIED
 
     #: The landscape with longer descents, for beads that are not stuck.
     further: Landscape | None = None

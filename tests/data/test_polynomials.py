@@ -30,7 +30,7 @@ def test_training_and_test_points_are_drawn_apart_and_reproducibly():
 
 
 def test_bad_values_are_named():
-    with pytest.raises(NconvexError, match="'quartic' is unknown; choose from quadratic, cubic"):
-        polynomial("quartic", 10, 0)
+    with pytest.raises(NconvexError, match="'cosine' is unknown; choose from quadratic, cubic"):
+        polynomial("cosine", 10, 0)
     with pytest.raises(NconvexError, match="samples"):
         polynomial("cubic", 0, 0)

@@ -28,7 +28,7 @@ SHAPES = ((1, 4, 4, 1), (2, 3, 2), (1, 2, 3, 2, 1), (3, 5, 1), (2, 1), (1, 3, 2,
 CLASSIFIERS = ((3, 5, 3), (4, 6, 4, 5), (2, 3, 4, 4, 2), (9, 1, 7))
 ACTIVATIONS = parts.NONLINEAR
 RATIONAL = {"relu": Fraction(0), "leaky-relu": Fraction(parts.LEAKY_SLOPE)}  # slopes below zero
-LOSSES = ("mse", "mae", "huber", "log-cosh")
+LOSSES = tuple(parts.LOSSES)
 METRICS = ("cross-entropy", "error")
 
 
@@ -239,6 +239,20 @@ def test_a_product_that_underflows_does_not_vanish_from_the_bound():
     problem = single(MLP((1, 1, 1), biases=False), [1e300], [5e-4], "mae")
     theta = np.array([5e-324, 1e20])
     assert Fraction(problem.bracket(theta, theta).lower) <= exact_gamma(problem, theta, theta, 0)
+
+
+def test_what_rounding_does_not_treat_is_not_bounded():
+    layers, theta = MLP((1, 2, 1)).layers, np.ones(7)
+
+    def bound(layers, loss):
+        return rounding.bound(
+            layers, theta, theta, loss, 1, theta[:1], theta[:1], np.zeros((2, 3, 2))
+        )
+
+    assert bound(layers, parts.MSE)[0] < 1e-10
+    assert bound(layers, -1)[0] == np.inf
+    layers[0, 4] = len(parts.ACTIVATIONS)
+    assert bound(layers, parts.MSE) == (np.inf, np.inf)
 
 
 def test_a_sum_that_overflows_proves_nothing():
