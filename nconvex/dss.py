@@ -52,17 +52,17 @@ class Plain:
     """The draft's algorithm, with its settings.
 
     Every branch is searched to its end, also when another has already failed, so that Γ̃ is
-    equation (4)'s. A bead that stays above α L₀ is not inserted: its segment remains, above L₀,
-    and is listed in the string's `failures`.
+    equation (4)'s. A bead is a model that step 3 trains. One that stays above α L₀ is not inserted:
+    its segment remains above L₀, and is listed in the string's `failures`.
 
     Attributes:
-        alpha: Beads are trained to alpha L0. At 1 they just pass and the recursion may crawl; far
-            below 1 descents are longer, more beads prove untrainable, and a bead may slide off a
-            narrow pass into a valley, so that the path over the pass is never found.
+        alpha: Beads are trained to alpha L0. At 1 they just pass, and the recursion may need many.
+            Far below 1 descents are longer and fewer beads can be trained. A bead may also leave a
+            narrow pass for a valley; then the path over the pass is never found.
         depth: Recursions allowed: up to 2^depth segments.
         insert: Where step 3 starts from: "peak", at t*, or "midpoint", at t = 1/2. The latter
-            departs from step 2, as the authors' published code does; what is reported is the
-            peak's either way.
+            departs from step 2, as the authors' published code does. Either way the maximum at t*
+            is what is reported.
 
     Example:
         >>> Plain(alpha=0.95)
@@ -149,7 +149,7 @@ class Search:
         if not place and peak.certified and peak.lower > self.L0:  # the straight line is reported
             peak = peak_between(self.landscape, left, right, -np.inf, peak)
             self.peaks[place] = peak
-        if len(place) == self.sampler.depth:
+        if len(place) == self.sampler.depth:  # step 5: stop at depth d
             return False
         bead = self.train_bead(left, right, place, peak)  # step 3
         if bead is None:

@@ -203,7 +203,7 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     about = f"a survey that is ready to run, instead of the options below: {ready}"
     _add(parser, "preset", "none", "alpha", about, choices=tuple(presets.PRESETS))
     shown = "the preset's, or 20"
-    _add(parser, "pairs", shown, 100, "pairs a setting", type=int, metavar="N")
+    _add(parser, "pairs", shown, 100, "pairs of each setting", type=int, metavar="N")
     option(parser, "seed", 0, 7)
     options = parser.add_argument_group("the grid: several values of an option are all combined")
 

@@ -1,4 +1,4 @@
-"""No bound is ever too low: against dense samples, exact rational arithmetic and 50 digits; planted
+"""No bound is ever too low: against dense samples, exact rational arithmetic and 50 digits; injected
 wrong formulas are caught. Also run with indices checked."""
 
 import itertools
@@ -377,7 +377,7 @@ def test_the_exponential_is_as_good_as_stated():
     assert code(-1e9) == code(-700.0) > 0
 
 
-# -- Planted wrong formulas: the kernels as plain Python, one function replaced -------------------
+# -- Injected wrong formulas: the kernels as plain Python, one function replaced -------------------
 
 TILE = 4
 
@@ -498,7 +498,7 @@ FAULTS = [
     fault("the worse half is forgotten", max=lambda right: min),
 ]  # fmt: skip
 
-PLANTED = [
+INJECTED = [
     ("relu", "mse", (2, 2, 2, 1)), ("relu", "mae", (1, 2, 1)), ("tanh", "mse", (1, 2, 1)),
     ("sigmoid", "log-cosh", (1, 2, 1)), ("tanh", "mae", (1, 1, 1)),
     ("relu", "huber", (1, 2, 2, 1)), ("relu", "cross-entropy", (2, 3, 3)),
@@ -510,7 +510,7 @@ PLANTED = [
 def violations(module):
     """Wrong bounds, one by one, of a fixed set of intervals."""
     for seed, case, (c, r) in itertools.product(
-        range(25), PLANTED, ((0.5, 0.5), (0.25, 0.25), (0.6875, 0.0625))
+        range(25), INJECTED, ((0.5, 0.5), (0.25, 0.25), (0.6875, 0.0625))
     ):
         activation, loss, shape = case
         problem, theta1, theta2 = make(
