@@ -26,10 +26,11 @@ Connected
 Loss barrier
     Γ̃ minus the larger of the two ends' losses, where that is positive.
 Beads
-    Models that the sampler inserted; the two ends are not counted.
+    Models that the sampler inserted; the two ends are not counted. The array `String.beads` holds
+    the path's models in order, so both ends, too.
 Normalized length
     Length of the string over the distance of its ends, in the space of all weights **and**
-    biases; 1 where the straight line serves, as on a convex surface.
+    biases; 1 where the string is the straight line, as on a convex surface.
 Place
     Where a recursion stands in the tree of halvings: "" the whole, "L" and "R" its halves,
     "LR" the right half of the left one.

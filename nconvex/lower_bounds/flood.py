@@ -28,7 +28,7 @@ the ends' cells are connected.
 *Paths outside.* Of the outside nothing is known: it counts as one cell that is as low as can be and
 touches all cells on the rim. Whoever leaves the rectangle and comes back must climb, from either
 end, to the level at which that end's cell and the outside join. If this is no less than the lower
-level, leaving does not pay, and the bracket holds in the plane.
+level, no path gains by leaving, and the bracket holds in the plane.
 
 *Rounding.* f and its gradient are computed in floating point, with errors that only their author
 can bound. `rounding` is taken off the lower and added to the upper level; by default it is 1e-12 of

@@ -133,7 +133,7 @@ class _Levels:
             self.progress(self.trace[-1])
 
     def finished(self, string: String) -> String:
-        """What a level left, held against L₀ and with everything on record."""
+        """Return a level's string with statuses for L₀, and with the whole trace."""
         statuses = tuple(
             ConnectionStatus.NOT_TRIED
             if status is ConnectionStatus.CONNECTED and upper > self.L0

@@ -1,5 +1,6 @@
-"""No bound is ever too low: against dense samples, exact rational arithmetic and 50 digits; injected
-wrong formulas are caught. Also run with indices checked."""
+"""No bound is ever too low: against dense samples, exact rational arithmetic and 50 digits.
+
+Injected wrong formulas are caught. Also run with indices checked."""
 
 import itertools
 import math
