@@ -283,8 +283,8 @@ def string_through(
 ) -> String:
     """Make a string of given models, and bracket γ on each segment as the samplers do.
 
-    Whatever made the path, training a whole curve or a formula, its maximum is bracketed segment
-    by segment, with proof where the landscape has one.
+    The models may come from any method, e.g. from training a curve, or from a formula. Brackets are
+    proven where the landscape has a proof.
 
     Args:
         landscape: The loss surface.

@@ -1,8 +1,8 @@
 """Shorten a string below L₀: a better upper bound of the shortest path's length.
 
-The sampler puts a bead wherever γ was too high at the time, and many turn out not to be needed; and
-a descent leads each bead as far aside as the gradient points. Both are undone as far as the path
-stays below L₀, with proof where the landscape has one.
+The sampler puts a bead wherever γ is too high at that time; later, many are not needed. A descent
+also moves each bead aside, wherever the gradient points. Both are undone, as long as the path stays
+below L₀, with proof where the landscape has one.
 """
 
 from __future__ import annotations
