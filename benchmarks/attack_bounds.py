@@ -20,7 +20,8 @@ import mpmath
 import numpy as np
 
 from nconvex import MLP, Classification
-from nconvex.kernels.parts import CROSS_ENTROPY, ERROR, LOSSES
+from nconvex.kernels import jit
+from nconvex.kernels.parts import ACTIVATIONS, CROSS_ENTROPY, ERROR, LEAKY_SLOPE, LOSSES, NONLINEAR
 from nconvex.proof import centred, certify
 
 CODES = {**LOSSES, "cross-entropy": CROSS_ENTROPY, "error": ERROR}
@@ -28,6 +29,9 @@ KINDS = (
     *("plain", "close ends", "equal ends", "opposite ends", "far ends", "whole numbers"),
     *("half dead", "all scales", "one scale", "outliers", "near overflow", "many samples"),
 )
+#: What is attacked, as a function that Python can call.
+enclose = jit.kernel(centred.enclose.py_func, centred.enclose.targetoptions["fastmath"])
+
 ONE = 2**1074  # all doubles are whole numbers / ONE
 
 #: What 64 bits of mantissa can err by, as a share of the allowance for 53.
@@ -47,8 +51,8 @@ class Case:
         self.sizes = tuple(map(int, rng.integers(1, widest, depth + 1)))
         if self.labelled:
             self.sizes = (*self.sizes[:-1], int(rng.integers(2, 5)))
-        self.hidden = str(rng.choice(["relu", "relu", "tanh", "sigmoid"]))
-        outputs = ["identity", "identity", "relu", "tanh", "sigmoid"]
+        self.hidden = str(rng.choice(["relu", *NONLINEAR]))
+        outputs = ["identity", *ACTIVATIONS]
         self.output = "identity" if self.labelled else str(rng.choice(outputs))
         self.biases = bool(rng.integers(4)) or self.labelled
         samples = int(rng.choice([1, 1, 2, 3, 5]))
@@ -228,12 +232,14 @@ def whole(x):
 UNITS = {
     "identity": lambda z: z,
     "relu": lambda z: np.maximum(z, 0),
+    "leaky-relu": lambda z: np.maximum(z, np.longdouble(LEAKY_SLOPE) * z),
     "tanh": np.tanh,
     "sigmoid": lambda z: (1 + np.tanh(z / 2)) / 2,
 }
 DIGITS = {
     "identity": lambda z: z,
     "relu": np.frompyfunc(lambda z: max(z, mpmath.mpf(0)), 1, 1),
+    "leaky-relu": np.frompyfunc(lambda z: max(z, mpmath.mpf(LEAKY_SLOPE) * z), 1, 1),
     "tanh": np.frompyfunc(mpmath.tanh, 1, 1),
     "sigmoid": np.frompyfunc(lambda z: (1 + mpmath.tanh(z / 2)) / 2, 1, 1),
 }
@@ -284,7 +290,7 @@ def attack(rng, kind, tally, count):
     for c, r, points, least, most in zip(
         centres, radii, all_points, all_least, all_most, strict=True
     ):
-        found = centred.enclose(c, r, *segment.network, segment.margin, *segment.workspaces())
+        found = enclose(c, r, *segment.network, segment.margin, *segment.workspaces())
         value, bound = (float(sum_) / samples for sum_ in found)
         tally.intervals += 1
         slack = 0.0 if loss_is_error else EXTENDED * sigma
@@ -326,7 +332,7 @@ def main():
     parser.add_argument("--each", type=int, default=16, help="intervals of a segment")
     args = parser.parse_args()
     tallies = collections.defaultdict(Tally)
-    begun, seen = time.perf_counter(), 0
+    started, seen = time.perf_counter(), 0
     try:
         for seed in range(-(-args.count // args.each)):
             kind = KINDS[seed % len(KINDS)]
@@ -335,7 +341,9 @@ def main():
                 for line in attack(rng, kind, tallies[kind], args.each):
                     print(f"VIOLATION, segment {seed}: {line}", flush=True)
             if seed % 500 == 499:
-                print(f"{seed + 1} segments, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+                print(
+                    f"{seed + 1} segments, {time.perf_counter() - started:.0f} s", file=sys.stderr
+                )
     except KeyboardInterrupt:
         print("interrupted")
     print("kind: intervals, exact, 60 digits, too large; violations; errors as shares of σ")
@@ -346,7 +354,7 @@ def main():
             f"{tally.violations}; of γ(c) {tally.value:.3f}, above a bound {tally.bound:.3f}"
         )
     total = sum(tally.intervals for tally in tallies.values())
-    print(f"{total} intervals, {seen} violations, {time.perf_counter() - begun:.0f} s")
+    print(f"{total} intervals, {seen} violations, {time.perf_counter() - started:.0f} s")
     return int(seen > 0)
 
 

@@ -251,7 +251,7 @@ def attack(folder: Path, victim: Sequence[str], delay: float, signals: Sequence[
     found = []
     if "Traceback" in err and f"{os.sep}nconvex{os.sep}" not in err:
         return []  # Python itself had not come to the package yet
-    killed = [-signum for signum in signals] if not out + err else []  # before Python had begun
+    killed = [-signum for signum in signals] if not out + err else []  # before Python had started
     if run.returncode not in (0, *killed, *(128 + signum for signum in signals)):
         found.append(f"status {run.returncode}")
     if "Traceback" in err or "Exception ignored" in err:

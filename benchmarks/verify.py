@@ -36,13 +36,13 @@ finally:
 
 def check(path):
     """Run the checker on a file: what it found, seconds, seconds of processors, peak memory MB."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, verify.__file__, str(path), "--json"],
         capture_output=True,
         text=True,
     )
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     cpu, kilobytes = done.stderr.splitlines()[-1].split()
     return json.loads(done.stdout), seconds, float(cpu), float(kilobytes) / 1e3
 
@@ -57,10 +57,10 @@ def report(name, files):
     rows, proven, connected, wrong = [], 0, 0, 0
     for path, is_connected in files:
         found, *cost = check(path)
-        begun = time.process_time()
+        started = time.process_time()
         with np.errstate(all="ignore"):
             verify.search(verify.Path(path), found["L0"])
-        rows.append((*cost, time.process_time() - begun, found["intervals"]))
+        rows.append((*cost, time.process_time() - started, found["intervals"]))
         proven += found["verdict"] == "proven"
         connected += is_connected
         wrong += bool(found["false_claims"]) or (found["verdict"] == "proven") != is_connected

@@ -1,4 +1,4 @@
-"""How many of 8 networks hang together at each L₀, as a disconnectivity graph: components.png.
+"""The connected components of 8 networks at each L₀, as a disconnectivity graph: components.png.
 
 All numbers are upper bounds, since the sampler can miss paths.
 """

@@ -12,8 +12,8 @@ coordinates; up to its length, the answers of all units make up the boundary of 
 three units of a network are three points on it, and det V > 0 if one meets them anticlockwise, < 0
 if clockwise. For the exchanged network it is the other way round, so on every path from one to the
 other the three points are on a line once. There two units do the work of three. A network with two
-units has a loss of at least R²/6 on this task (`nc.lower_bounds.narrower` computes it exactly):
-so Γ, the smallest possible maximum over all paths, is at least that. Of any two networks
+units has a loss of at least R²/6 on this task (`nc.lower_bounds.narrower_infimum` computes it): so
+Γ, the smallest possible maximum over all paths, is at least that. Of any two networks
 `nc.lower_bounds.lower_bound` says it, by the signs of their determinants.
 
 *Not above 1.005 R²/6* (right). `nc.lower_bounds.path_through_narrower` leads through the best line.

@@ -11,7 +11,7 @@ points. It takes no training to see that
 
 R being the distance of the points from the origin: on the way det V passes zero; there one unit's
 answers are a combination of the others', the network is worth one with two units, and no network
-with two units has a loss below R²/6 (`separation` and `narrower` in `nconvex.lower_bounds`). The
+with two units has a loss below R²/6 (`separation` and `width_below` in `nconvex.lower_bounds`). The
 signs are computed in rational arithmetic, so they are exact.
 
 On the left, Dynamic String Sampling has tried all 276 pairs at L₀ = 0.99 L*. The minima are sorted

@@ -6,7 +6,7 @@ The potential (Müller and Brown, Theor. Chim. Acta 53, 1979) plus 150 has minim
 (-0.558, 1.442) and (0.623, 0.028); every path between them must climb to 109.335, the higher of
 the saddles between. In two parameters that can be proven: `nc.lower_bounds.flood_bracket` cuts the
 plane into cells, bounds the potential on each from both sides, and floods them from the lowest up
-until the minima's basins meet. So Γ is known, and Dynamic String Sampling can be judged:
+until the minima's basins meet. So Γ is known, and Dynamic String Sampling can be tested:
 `nc.barrier` bisects for the lowest threshold at which it finds a path, and must not come out below.
 
 Watch α. With α = 0.95 beads stop high on the slopes, the string stays near the pass, and the

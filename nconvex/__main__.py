@@ -1,4 +1,4 @@
-"""`nconvex`, or `python -m nconvex`: tells what there is, and runs it: `nconvex quad ...`."""
+"""The command `nconvex`, or `python -m nconvex`: it lists the other commands and runs them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Curve(Protocol):
     """What is needed of a landscape here: γ at many t."""
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """Equation (2) at each t (T,): losses (T,)."""
+        """Equation (2) at each t (T,): losses (T,). `Problem.gamma` computes it for networks."""
         ...
 
 

@@ -1,14 +1,14 @@
 """Dynamic String Sampling: the recursive search for a path below L₀.
 
-The draft's section II.B, with its steps where they happen:
+This is section II.B of the draft (Freeman & Bruna 2016; see `definitions.terms`):
 
-1. Train two models to L₀ (`train`).
-2. Find the global maximum t* of γ between them.
+1. Train two models to L₀ (`training`).
+2. Find the global maximum t* of γ between them (`curve`).
 3. Descend from Θ(t*) until the loss is at most α L₀: the new bead.
 4. Where the maximum of γ is at most L₀, this branch is done.
 5. Start again, from step 2, on each half whose maximum exceeds L₀; stop at depth d.
 
-`nconvex.connect` runs it, or one of the samplers that are made from it.
+Comments in the code mark the steps. `nconvex.connect` runs this sampler, or one that inherits it.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ class Plain:
     """The draft's algorithm, with its settings.
 
     Every branch is searched to its end, also when another has already failed, so that Γ̃ is
-    equation (4)'s. A bead that stays above α L₀ is not inserted: its segment remains, above L₀,
-    and is listed in the string's `failures`.
+    equation (4)'s. A bead is a model that step 3 trains. One that stays above α L₀ is not inserted:
+    its segment remains above L₀, and is listed in the string's `failures`.
 
     Attributes:
-        alpha: Beads are trained to alpha L0. At 1 they just pass and the recursion may crawl; far
-            below 1 descents are longer, more beads prove untrainable, and a bead may slide off a
-            narrow pass into a valley, so that the path over the pass is never found.
+        alpha: Beads are trained to alpha L0. At 1 they just pass, and the recursion may need many.
+            Far below 1 descents are longer and fewer beads can be trained. A bead may also leave a
+            narrow pass for a valley; then the path over the pass is never found.
         depth: Recursions allowed: up to 2^depth segments.
         insert: Where step 3 starts from: "peak", at t*, or "midpoint", at t = 1/2. The latter
-            departs from step 2, as the authors' published code does; what is reported is the
-            peak's either way.
+            departs from step 2, as the authors' published code does. Either way the maximum at t*
+            is what is reported.
 
     Example:
         >>> Plain(alpha=0.95)
@@ -107,8 +107,8 @@ class Search:
     """One search: its settings, and what it has found, filed by place in the recursion tree.
 
     Since everything is filed by place, the string can be read off at any moment, and does not
-    depend on the order in which places were visited. Other samplers change `descend`, `try_again`
-    and `halves`.
+    depend on the order in which places were visited. Other samplers override `descend`,
+    `try_again` and `halves`.
     """
 
     landscape: Landscape
@@ -120,9 +120,8 @@ class Search:
     given_up: dict[str, ConnectionStatus] = field(default_factory=dict, init=False)
     trace: list[Insertion] = field(default_factory=list, init=False)
     beads: dict[str, np.ndarray] = field(default_factory=dict, init=False)
-
-    #: Of segments above L₀ that were not reached, which happens to the draft's only by Ctrl-C.
-    untried: ClassVar = ConnectionStatus.INTERRUPTED
+    #: The status of segments above L₀ that were not reached.
+    untried: ConnectionStatus = field(default=ConnectionStatus.NOT_TRIED, init=False)
 
     @property
     def target(self) -> float:
@@ -135,6 +134,7 @@ class Search:
             self.explore(theta1, theta2, "")
             return bracketed(self.landscape, self.string(theta1, theta2))
         except KeyboardInterrupt:
+            self.untried = ConnectionStatus.INTERRUPTED
             raise Interrupted(self.string(theta1, theta2)) from None
 
     def explore(self, left: np.ndarray, right: np.ndarray, place: str) -> bool:
@@ -149,7 +149,7 @@ class Search:
         if not place and peak.certified and peak.lower > self.L0:  # the straight line is reported
             peak = peak_between(self.landscape, left, right, -np.inf, peak)
             self.peaks[place] = peak
-        if len(place) == self.sampler.depth:
+        if len(place) == self.sampler.depth:  # step 5: stop at depth d
             return False
         bead = self.train_bead(left, right, place, peak)  # step 3
         if bead is None:

@@ -1,4 +1,4 @@
-"""The file of a string: its arrays, and what must hold of them.
+"""The file of a string: its arrays, and the conditions that they must meet.
 
 The file is data only. Whatever it says is checked for contradictions, and is believed to be no more
 than a claim; see `load_string`.

@@ -250,7 +250,7 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
 
     Args:
         path: The file.
-        problem: The surface on which to judge the path anew.
+        problem: The surface on which to certify the path anew.
 
     Raises:
         NconvexError: The file is unreadable, truncated, of another format, or contradicts itself,
@@ -261,14 +261,14 @@ def load_string(path: str | os.PathLike[str], problem: Landscape | None = None) 
     string = String(**saved.values_of(path, read_arrays(path)), claimed=True)
     if problem is None:
         return string
-    judged = string_through(problem, string.beads, string.L0)
+    again = string_through(problem, string.beads, string.L0)
     return replace(
         string,
-        losses=judged.losses,
-        peaks=judged.peaks,
+        losses=again.losses,
+        peaks=again.peaks,
         segment_status=tuple(
             now if ConnectionStatus.CONNECTED in (now, before) else before
-            for before, now in zip(string.segment_status, judged.segment_status, strict=True)
+            for before, now in zip(string.segment_status, again.segment_status, strict=True)
         ),
         claimed=False,
     )
@@ -282,10 +282,10 @@ def string_through(
     sampler: str = "given",
     seed: Seed = 0,
 ) -> String:
-    """Judge the path of straight lines through given models, as strictly as one of our own.
+    """Make a string of given models, and bracket γ on each segment as the samplers do.
 
-    Whatever made the path, training a whole curve or a formula, its maximum is bracketed segment
-    by segment, with proof where the landscape has one.
+    The models may come from any method, e.g. from training a curve, or from a formula. Brackets are
+    proven where the landscape has a proof.
 
     Args:
         landscape: The loss surface.

@@ -272,7 +272,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", nargs="+", metavar="FILE", help="string.npz")
     parser.add_argument("--L0", type=float, metavar="LOSS", help="instead of the file's L0")
-    parser.add_argument("--gap", type=float, default=math.inf, help="bracket the maximum, too")
+    parser.add_argument("--gap", type=float, default=math.inf, help="relative width of the bracket")
     parser.add_argument("--exact", action="append", default=[], metavar="K:T", help="e.g. 2:1/3")
     parser.add_argument("--json", action="store_true", help="one JSON document a line and file")
     args, status = parser.parse_args(argv), 0

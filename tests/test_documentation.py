@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,20 @@ def test_examples_in_docstrings_are_right(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert doctest.testmod(importlib.import_module(module), optionflags=options).failed == 0
+
+
+def test_the_sampler_that_contributing_shows_stops_at_the_first_failure():
+    text = (Path(nc.__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names: dict = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    problem = nc.quad.problem(seed=0)
+    a, b = nc.train(problem, L0=1e-4, seed=6), nc.train(problem, L0=1e-4, seed=7)
+    found = [
+        nc.connect(problem, a.theta, b.theta, L0=1e-4, depth=6, seed=3, sampler=sampler)
+        for sampler in (nc.Plain(), names["Lazy"]())
+    ]
+    plain, lazy = found
+    assert lazy.trace == plain.trace[: len(lazy.trace)]
+    assert plain.status is lazy.status is nc.ConnectionStatus.DEPTH_EXHAUSTED
+    assert nc.ConnectionStatus.NOT_TRIED in lazy.segment_status
+    assert nc.ConnectionStatus.NOT_TRIED not in plain.segment_status

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import nconvex as nc
 from nconvex import ConnectionStatus, NconvexError, definitions
-from nconvex.baselines import curves as rivals
+from nconvex.baselines import curves
 from nconvex.curve import maximum
 from nconvex.definitions import DescentStatus
 from nconvex.files import read_arrays, write_arrays
@@ -419,8 +419,8 @@ def test_no_bead_is_spent_on_an_end_that_cannot_be_proven(sampler, below):
 def test_a_point_is_a_point_however_it_is_gone_through():
     bowl = nc.FunctionLandscape(lambda x: 1 + float(np.sum(x * x)), lambda x: 2 * x)
     theta = np.array([0.3, -0.7, 1.1])
-    for rival in (rivals.polychain, rivals.bezier, rivals.nudged_elastic_band):
-        string = rival(bowl, theta, theta.copy(), 9.0, budget=8)
+    for method in (curves.polychain, curves.bezier, curves.nudged_elastic_band):
+        string = method(bowl, theta, theta.copy(), 9.0, budget=8)
         assert string.normalized_length == 1.0
     loop = nc.string_through(bowl, [theta, theta + 1e-3, theta], 9.0)
     assert loop.normalized_length == np.inf

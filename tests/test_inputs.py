@@ -7,7 +7,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import definitions
-from nconvex.baselines import curves as rivals
+from nconvex.baselines import curves
 from nconvex.baselines.assignment import aligned
 from nconvex.data import polynomials as data
 from nconvex.definitions import NconvexError, generator, told_apart
@@ -87,10 +87,10 @@ CALLS = {
     nc.Revive: {"alpha": 0.5, "depth": 2, "rmsprop": nc.RMSProp(budget=9), "rounds": 1},
     nc.Springs: {"zeta": 0.1, "kappa": 1.0, "rmsprop": nc.RMSProp(budget=9)},
     nc.BreadthFirst: {"alpha": 0.5, "depth": 2},
-    rivals.straight_line: ENDS,
-    rivals.polychain: ENDS | {"budget": 16, "bends": 2, "rmsprop": nc.RMSProp()},
-    rivals.nudged_elastic_band: ENDS | {"budget": 16, "rmsprop": nc.RMSProp()},
-    rivals.align: {"landscape": PROBLEM, "theta1": THETA, "theta2": THETA, "L0": 9.0, "seed": 0},
+    curves.straight_line: ENDS,
+    curves.polychain: ENDS | {"budget": 16, "bends": 2, "rmsprop": nc.RMSProp()},
+    curves.nudged_elastic_band: ENDS | {"budget": 16, "rmsprop": nc.RMSProp()},
+    curves.align: {"landscape": PROBLEM, "theta1": THETA, "theta2": THETA, "L0": 9.0, "seed": 0},
     aligned: {"model": MODEL, "theta1": THETA, "theta2": THETA},
     nc.barrier: {
         "landscape": BOWL,

@@ -86,9 +86,9 @@ detour = left + rng.normal(size=P) * 0.1
 loose = nc.string_through(landscape, [left, detour, left + 0.2], 0.5)
 tight = nc.tighten(landscape, loose, sweeps=1).after
 say("tighten", tight.beads, tight.normalized_length, loose.principal_coordinates(2))
-for rival in (bezier, nudged_elastic_band):
-    curve = rival(landscape, left, right, 0.2, budget=8)
-    say(rival.__name__, curve.beads, curve.normalized_length)
+for method in (bezier, nudged_elastic_band):
+    curve = method(landscape, left, right, 0.2, budget=8)
+    say(method.__name__, curve.beads, curve.normalized_length)
 
 model = nc.MLP((784, 20, 10))
 X = rng.random((300, 784)) * (rng.random((300, 784)) < 0.2)
@@ -131,8 +131,8 @@ def test_results_do_not_depend_on_the_number_of_blas_threads():
 #: Where linear algebra may stay, and why.
 EXEMPT = {
     "reductions": "it says what is to be used instead",
-    "crossing": "matrices of three rows, which BLAS does not split",
-    "narrower": "vectors of three numbers",
+    "degenerate_path": "matrices of three rows, which BLAS does not split",
+    "width_below": "vectors of three numbers",
     "flood": "a vector of two numbers",
     "string": "eigenvectors of a small matrix, which are drawn",
     "verify": "its bounds cover sums in any order",

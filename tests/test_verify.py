@@ -112,11 +112,11 @@ def violations(path, strings=60):
 
 
 def no_spread(linear):
-    def planted(x, ends, c, r):
+    def injected(x, ends, c, r):
         a, e, D, E = linear(x, ends, c, r)
         return a, e, D, 0.0 * E
 
-    return planted
+    return injected
 
 
 def no_spread_of_losses(sums):
@@ -128,11 +128,11 @@ def left_end_only(sums):
 
 
 def constant_slope(unit):
-    def planted(x, name, r):
+    def injected(x, name, r):
         a, e, D, E = unit(x, name, 1e-9 * r)
         return a, e, D, E
 
-    return planted
+    return injected
 
 
 def test_no_bound_is_below_the_certificates_maximum(tmp_path):
@@ -141,7 +141,7 @@ def test_no_bound_is_below_the_certificates_maximum(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "plant"),
+    ("name", "inject"),
     [
         ("linear", no_spread),
         ("unit", constant_slope),
@@ -149,8 +149,8 @@ def test_no_bound_is_below_the_certificates_maximum(tmp_path):
         ("sums", left_end_only),
     ],
 )
-def test_an_unsound_formula_here_is_caught_by_the_certificate(tmp_path, monkeypatch, name, plant):
-    monkeypatch.setattr(verify, name, plant(getattr(verify, name)))
+def test_an_unsound_formula_here_is_caught_by_the_certificate(tmp_path, monkeypatch, name, inject):
+    monkeypatch.setattr(verify, name, inject(getattr(verify, name)))
     assert violations(tmp_path / "string.npz") > 0
 
 

@@ -1,1 +1,1 @@
-"""Landscapes made from what others wrote: functions, and modules of other libraries."""
+"""Landscapes made from any function."""

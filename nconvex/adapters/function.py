@@ -36,7 +36,7 @@ class FunctionLandscape:
         gradient: Maps θ (P,) to ∂f/∂θ (P,). With a second parameter, gradient(θ, rng), it may be
             an estimate from a minibatch that is drawn with rng.
         rmsprop: Settings of the descents; the learning rate is a length in θ's units a step.
-        initial: Draws a start for `train`, if that is wanted.
+        initial: Draws a start; only `train` needs it.
         gamma: Maps θ₁, θ₂ and t (T,) to f(Θ(θ₁, θ₂, t)) at each t, (T,), if that is faster than
             one call of f for each; see `interpolate`.
 

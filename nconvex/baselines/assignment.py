@@ -1,11 +1,11 @@
-"""Which goes with which: the assignment problem, and the permutation that aligns two networks.
+"""Permutation alignment of two networks: an assignment problem for each hidden layer.
 
 The hidden units of a network may be put in any order without changing what it computes. Before two
 networks are compared or connected, the second's units can be put in the order in which its weights
 are most like the first's (weight matching, Ainsworth et al. 2022): layer by layer the order that
 makes the weights' inner products largest is an assignment problem; layers are visited in turn until
 nothing changes. That is an ascent over orders, which can end at a local maximum. So where the first
-layer is small it is begun from each of its orders, which with two hidden layers finds the best.
+layer is small, each of its orders is a start; with two hidden layers this finds the best.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nconvex.definitions import (
 from nconvex.network.mlp import MLP
 from nconvex.reductions import dot, product
 
-#: Units of the first hidden layer up to which all of its orders are begun from.
+#: Units of the first hidden layer up to which each of its orders is a start.
 SMALL = 5
 
 

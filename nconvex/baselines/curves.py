@@ -1,16 +1,16 @@
-"""Other ways to connect two models, on the same landscape and the same budget of gradients.
+"""Baselines: other methods that connect two models, on the same landscape and gradient budget.
 
-Each takes a landscape and two ends and returns a `String` that is judged like our own: its beads
-are the corners of the path, its maximum is bracketed with proof where the landscape has one, and it
-is connected only if that is at most L₀. Every gradient counts as one evaluation. These are versions
-of our own, not the authors' code:
+Each takes a landscape and two ends and returns a `String`. The beads are the corners of the path.
+Its maximum is bracketed as for a sampler's string, with proof where the landscape has one, and it
+is connected only if that is at most L₀. Every gradient counts as one evaluation. We implemented
+these methods anew; their authors' code is not used:
 
 - `straight_line`: no search at all.
 - `polychain`, `bezier` (Garipov et al. 2018): a curve φ(t) = Σₖ cₖ(t) θₖ between fixed ends, with
   free θₖ in between, is trained to a low mean loss ∫ L(φ(t)) dt. Each step draws t in [0, 1], one
   in each of `STRATA` equal parts, and moves θₖ by RMSProp along the mean of cₖ(t) ∇L(φ(t)). The
   coefficients cₖ are hats for the chain of straight lines, Bernstein's polynomials for Bézier
-  curves. A Bézier curve is judged, and returned, as the polygon through `CORNERS` of its points.
+  curves. A Bézier curve is certified, and returned, as the polygon through `CORNERS` of its points.
 - `nudged_elastic_band` (Draxler et al. 2018): pivots move by RMSProp along -∇L, less its part
   along the path, plus a spring force along the path that keeps them apart evenly. After each cycle
   a pivot is inserted at the highest point of each segment above L₀; learning rates fall from cycle
@@ -18,7 +18,7 @@ of our own, not the authors' code:
 - `align` (Ainsworth et al. 2022): puts the second network's units in the order of the first's,
   then goes straight. It ends at P(θ₂), **not at θ₂**, and so answers another question.
 
-What trains a curve stops as soon as the path is proven to be below L₀.
+Training stops as soon as the path is proven to be below L₀.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ from nconvex.network.base import NetworkLandscape
 from nconvex.reductions import norm, product
 from nconvex.string import String, string_through
 
-#: Gradient evaluations that a rival may take by default.
+#: Gradient evaluations that a baseline may take by default.
 BUDGET = 60_000
 
 #: Points of a curve that one step takes gradients at, one in each part of [0, 1].
 STRATA = 8
 
-#: Straight segments by which a Bézier curve is judged.
+#: Straight segments of the polygon that stands for a Bézier curve.
 CORNERS = 64
 
 #: Free corners at most: from a degree of 1,030 on, Bézier curves' coefficients overflow.
 MOST_BENDS = 1_000
 
-#: Steps between two judgements of a curve or a band, as between two looks of our descents.
-JUDGED = 10
+#: Steps between two checks of a curve or a band, as between two evaluations of a test loss.
+CHECK_EVERY = 10
 
 #: Pivots of an elastic band between its ends at first, and at most. With at most 40 it connects a
 #: third as many pairs of 1-4-4-1 networks at 1e-4; with 70 to 1,000 it did the same on 20 pairs.
@@ -88,7 +88,7 @@ class _Surface(Landscape, Differentiable, Protocol):
 def straight_line(
     landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed = 0
 ) -> String:
-    """Go straight from θ₁ to θ₂.
+    """Connect θ₁ and θ₂ by the straight line.
 
     Raises:
         NconvexError: An end has the wrong shape, or L0 is not positive.
@@ -107,13 +107,13 @@ def straight_line(
 def align(
     landscape: Landscape, theta1: np.ndarray, theta2: np.ndarray, L0: float, seed: Seed = 0
 ) -> String:
-    """Go straight from θ₁ to P(θ₂), θ₂ with its hidden units in the order of θ₁'s.
+    """Connect θ₁ and P(θ₂) by the straight line; P puts θ₂'s hidden units in the order of θ₁'s.
 
     Raises:
-        NconvexError: The landscape is no `Problem`, or as for `straight_line`.
+        NconvexError: The landscape is not that of a network, or as for `straight_line`.
         EndpointAboveL0: An end's loss exceeds L₀.
 
-    Example: `examples/rivals.py`.
+    Example: `examples/baselines.py`.
     """
     if not isinstance(landscape, NetworkLandscape):
         raise NconvexError("only networks have units that can be aligned; pass a Problem")
@@ -149,7 +149,7 @@ def polychain(
             has no gradients.
         EndpointAboveL0: An end's loss exceeds L₀.
 
-    Example: `examples/rivals.py`.
+    Example: `examples/baselines.py`.
     """
     require_integer("bends", bends, 1, MOST_BENDS)
 
@@ -174,7 +174,7 @@ def bezier(
 ) -> String:
     """Train a Bézier curve of degree bends + 1; see the module and `polychain`.
 
-    Example: `examples/rivals.py`.
+    Example: `examples/baselines.py`.
     """
     require_integer("bends", bends, 1, MOST_BENDS)
     degree = bends + 1
@@ -218,7 +218,7 @@ def _curve(
 
     before = peak_between(landscape, theta1, theta2, L0)
     while evaluations + STRATA <= budget:
-        if evaluations % (JUDGED * STRATA) == 0 and _low(landscape, path(), L0):
+        if evaluations % (CHECK_EVERY * STRATA) == 0 and _low(landscape, path(), L0):
             break
         t = (np.arange(STRATA) + rng.random(STRATA)) / STRATA
         weights = coefficients(t)
@@ -256,7 +256,7 @@ def nudged_elastic_band(
 
     See the module; arguments and errors are those of `polychain`.
 
-    Example: `examples/rivals.py`.
+    Example: `examples/baselines.py`.
     """
     landscape, theta1, theta2, numbers = _trainable(
         landscape, theta1, theta2, L0, budget, seed, rmsprop
@@ -286,7 +286,7 @@ def nudged_elastic_band(
             g = _nudged(gradients, beads)
             evaluations += len(g)
             beads[1:-1] -= _step(g, mean_square, evaluations / budget, rmsprop)
-            if step % JUDGED == 0 and _low(landscape, beads, L0):
+            if step % CHECK_EVERY == 0 and _low(landscape, beads, L0):
                 break
     return _finished("elastic band", landscape, beads, L0, numbers, before, evaluations)
 
@@ -332,7 +332,7 @@ def _trainable(
 
 
 def _low(landscape: Landscape, beads: np.ndarray, L0: float) -> bool:
-    """Whether the path is proven to be at most L₀; a look at the corners comes first."""
+    """Whether the path is proven to be at most L₀; the corners are evaluated first."""
     return all(landscape.loss(theta) <= L0 for theta in beads[1:-1]) and all(
         peak_between(landscape, left, right, L0).upper <= L0
         for left, right in itertools.pairwise(beads)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command in good order, whenever and however often they come.
+"""Ctrl-C, SIGTERM and SIGHUP end a command cleanly, whenever and however often they arrive.
 
 While the package is imported for `nconvex` or `python -m nconvex...`, they end the process: nothing
 is lost yet. In a command, the first is raised as KeyboardInterrupt, and later ones are only noted:

@@ -1,4 +1,4 @@
-"""What a command hands over: text on stdout and stderr, files, figures, and its exit status.
+"""The output of a command: text on stdout and stderr, files, figures, and its exit status.
 
 ====  ============================================================================================
 0     finished, connected or not

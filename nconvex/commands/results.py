@@ -1,4 +1,4 @@
-"""What a search for one path found: its JSON document, its printout and its files."""
+"""The result of one search: its JSON document, its printout and its files."""
 
 from __future__ import annotations
 

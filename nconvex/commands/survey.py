@@ -1,8 +1,8 @@
-"""Many pairs, from the command line.
+"""The command line of surveys: `nconvex survey`, or `python -m nconvex.survey`.
 
     python -m nconvex.survey run --preset quadratic --store quadratic.sqlite
 
-trains and connects them, and keeps each finished pair in a file, from which `resume` goes on.
+trains and connects them, and keeps each finished pair in a file, from which `resume` continues.
 """
 
 from __future__ import annotations
@@ -172,13 +172,13 @@ def _parser(prog: str) -> Parser:
             )
         return result
 
-    run = command("run", "start a survey, or go on with it", _run)
+    run = command("run", "start a survey, or continue it", _run)
     _add_grid(run)
-    about = "keep each finished pair in this SQLite file, from which `resume` goes on"
+    about = "keep each finished pair in this SQLite file, from which `resume` continues"
     _add(run, "store", "nowhere", "quadratic.sqlite", about, type=_store, metavar="FILE")
     switch(run, "keep-strings", "keep every path's beads in the store, too")
     _add_workers(run)
-    _add_workers(command("resume", "go on with a survey", _resume))
+    _add_workers(command("resume", "continue a survey", _resume))
     command("status", "print how far a survey is, and its table", _status)
     export = command("export", "write records or aggregates", _export)
     _add(export, "csv", "nowhere", "records.csv", "write one line a pair", **FILE)
@@ -203,7 +203,7 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     about = f"a survey that is ready to run, instead of the options below: {ready}"
     _add(parser, "preset", "none", "alpha", about, choices=tuple(presets.PRESETS))
     shown = "the preset's, or 20"
-    _add(parser, "pairs", shown, 100, "pairs a setting", type=int, metavar="N")
+    _add(parser, "pairs", shown, 100, "pairs of each setting", type=int, metavar="N")
     option(parser, "seed", 0, 7)
     options = parser.add_argument_group("the grid: several values of an option are all combined")
 

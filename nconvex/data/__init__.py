@@ -1,1 +1,1 @@
-"""The polynomials, and handwritten digits."""
+"""Data of the experiments: polynomials, and handwritten digits."""

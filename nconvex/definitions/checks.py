@@ -1,4 +1,4 @@
-"""What is refused, and how: the errors, and the checks of input that are made once, at the edge."""
+"""Errors, and checks of input: each input is checked once, where it enters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NconvexError(ValueError):
     """Bad input; the message names the value and says what to do.
 
     Every function raises it where an argument is of the wrong type or shape, not finite, unknown
-    or out of its range, or a file cannot be used; docstrings name what goes beyond that.
+    or out of its range, or a file cannot be used. Docstrings list only what goes beyond that.
     """
 
 

@@ -1,4 +1,4 @@
-"""Randomness: every stream is a child of the one seed, named by its place."""
+"""Random streams: each is a child of one seed, numbered by its place in the computation."""
 
 from __future__ import annotations
 

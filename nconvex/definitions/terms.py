@@ -1,7 +1,9 @@
-"""The vocabulary of the paper, and the plain values that everything else passes around.
+"""The paper's symbols and terms, and the result types that all other files use.
 
 "The draft" is C. D. Freeman and J. Bruna, "How nonconvex is it? Exploring neural network geometry
 through Dynamic String Sampling" (July 2016). Its equations and steps are referred to by number.
+"The later paper" is theirs, too: "Topology and Geometry of Half-Rectified Network Optimization",
+ICLR 2017. "The authors' code" is what they published with the draft.
 
 ================  ========================  =======================================================
 symbol            name here                 meaning
@@ -12,7 +14,7 @@ L(X, θ)           ``loss(theta)``           mean loss over the test set, which 
 γ(θ₁, θ₂)(t)      ``gamma``                 eq. (2): t ↦ L(X, Θ(θ₁, θ₂, t))
 t*                ``t_star``                the global maximum of γ on [0, 1]
 Γ(θ₁, θ₂)         (cannot be computed)      eq. (3): smallest possible maximum over all paths
-S(θ₁, θ₂, α, d)   ``String``                the ordered models ("beads") that the sampler made
+S(θ₁, θ₂, α, d)   ``String``                the ordered models: θ₁, the sampler's beads, θ₂
 Γ̃(θ₁, θ₂, d, α)   ``max_error``             eq. (4): maximum of γ over the string; Γ ≤ Γ̃
 L₀                ``L0``                    the loss that the path must not exceed
 α                 ``alpha``                 beads are trained down to α L₀, α in (0, 1]
@@ -24,10 +26,11 @@ Connected
 Loss barrier
     Γ̃ minus the larger of the two ends' losses, where that is positive.
 Beads
-    Models that the sampler inserted; the two ends are not counted.
+    Models that the sampler inserted; the two ends are not counted. The array `String.beads` holds
+    the path's models in order, so both ends, too.
 Normalized length
     Length of the string over the distance of its ends, in the space of all weights **and**
-    biases; 1 where the straight line serves, as on a convex surface.
+    biases; 1 where the string is the straight line, as on a convex surface.
 Place
     Where a recursion stands in the tree of halvings: "" the whole, "L" and "R" its halves,
     "LR" the right half of the left one.
@@ -163,7 +166,7 @@ class RMSProp:
         decay: Memory of the mean square, in [0, 1).
         epsilon: Keeps the division finite.
         budget: Steps (gradient evaluations) before a descent gives up.
-        check_every: Steps between two looks at the test loss.
+        check_every: Steps between two evaluations of the test loss.
 
     Example:
         >>> RMSProp(budget=1000).learning_rate
@@ -255,7 +258,7 @@ class Peak(Result):
 
 @dataclass(frozen=True, repr=False)
 class Insertion(Result):
-    """One recursion of the sampler: the trace from which figures and lessons are made.
+    """One recursion of the sampler; a string's `trace` is the list of them.
 
     Attributes:
         place: Where it stands in the tree of halvings.

@@ -1,4 +1,4 @@
-"""What several kernel files share: codes, activations, losses, RMSProp, sums.
+"""Shared by the kernel files: codes, activations, losses, RMSProp, sums.
 
 All functions here are inlined into kernels; see `jit`. Vectors are contiguous.
 """

@@ -1,4 +1,4 @@
-"""Γ of a landscape in two parameters, bracketed with proof: the truth that samplers are judged by.
+"""Γ of a function of two parameters, bracketed with proof; samplers are tested against it.
 
 In the plane the set below a level can be flooded cell by cell. A rectangle is cut into n x n cells
 with centre c, half widths a, b and half diagonal r, r² = a² + b². Let H bound the norm of the
@@ -8,7 +8,7 @@ Hessian on the cell.
 
     f ≥ f(c) - |∂₁f(c)| a - |∂₂f(c)| b - H r²/2.
 
-The cells that a path inside the rectangle meets hang together by sides and corners: otherwise they
+The cells that a path inside the rectangle meets are connected by sides and corners: otherwise they
 would be two closed sets without a common point, and the path, which is connected, would lie in
 both. Where the cells with a lower value below some level do not join the ends' cells, every path
 passes a cell above it. So Γ is at least the lowest level at which they do, and at least f at the
@@ -23,12 +23,12 @@ from centre to centre thus stays below its cells' upper values, and Γ is at mos
 which cells with upper values below it join.
 
 Both levels are found by taking cells from the lowest up and joining neighbours (union-find) until
-the ends' cells hang together.
+the ends' cells are connected.
 
 *Paths outside.* Of the outside nothing is known: it counts as one cell that is as low as can be and
 touches all cells on the rim. Whoever leaves the rectangle and comes back must climb, from either
 end, to the level at which that end's cell and the outside join. If this is no less than the lower
-level, leaving does not pay, and the bracket holds in the plane.
+level, no path gains by leaving, and the bracket holds in the plane.
 
 *Rounding.* f and its gradient are computed in floating point, with errors that only their author
 can bound. `rounding` is taken off the lower and added to the upper level; by default it is 1e-12 of
@@ -77,7 +77,7 @@ class FloodBracket:
         lower: Γ is at least this, for paths inside the rectangle.
         upper: Γ is at most this: a path of straight lines between cells' centres stays below it.
         rim: Every path that leaves the rectangle rises at least to this.
-        cells: Cells a side.
+        cells: Cells along one side.
         basins: (cells, cells) int8, along x and y: 1 and 2 where cells are flooded from θ₁ and θ₂
             just before the two basins meet, 0 elsewhere.
 
@@ -119,7 +119,7 @@ def flood_bracket(
         theta1: (2,) one end, in the box.
         theta2: (2,) the other.
         box: ((x from, x to), (y from, y to)).
-        cells: Cells a side; the bracket's width falls with their square near a smooth pass.
+        cells: Cells along one side; the bracket's width falls with their square near a smooth pass.
         rounding: How far computed values of f and of its cells' bounds may be off; by default
             1e-12 of the largest, see the module's docstring.
 

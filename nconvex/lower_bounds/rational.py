@@ -1,4 +1,4 @@
-"""Arithmetic without rounding: floats are rational numbers, and so is what is made of them.
+"""Exact arithmetic: floats are rational numbers, and so are their sums and products.
 
 Every float64 is an integer times a power of two. Sums, products and quotients of such numbers are
 computed here as fractions of integers, so that a sign or a comparison is a fact and no estimate.

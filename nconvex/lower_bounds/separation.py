@@ -1,8 +1,8 @@
-"""One neuron fewer: a set that every path must cross, and so a lower bound of Γ.
+"""A lower bound of Γ: every path must pass a network of width h - 1, one hidden unit fewer.
 
-A string shows that Γ ≤ Γ̃. What follows shows that Γ ≥ something, for nets with as many hidden units
-as there are data. Let V(θ) be the activations of the last hidden layer, one row for each of its h
-units, one column for each of the N data, and
+A string bounds Γ from above: Γ ≤ Γ̃. Here Γ is bounded from below, for nets with as many hidden
+units as there are data. Let V(θ) be the activations of the last hidden layer, one row for each of
+its h units, one column for each of the N data, and
 
     D(θ) = det V(θ)         without an output bias, N = h,
     D(θ) = det [V(θ); 1]    with one, a row of ones appended, N = h + 1.
@@ -138,8 +138,8 @@ def lower_bound(
         problem: The surface, of a network that `det_sign` takes, with N data in its test set.
         theta1: (P,) one end.
         theta2: (P,) the other.
-        narrower: The infimum L* of the loss at one unit fewer, or any number below it; see
-            `narrower_infimum`.
+        narrower: The infimum L* of the loss at width h - 1, from `narrower_infimum`, or any
+            number below it.
 
     Example: `examples/counterexample.py`.
     """

@@ -67,7 +67,7 @@ class Classification(NetworkLandscape):
     float64.
 
     Args:
-        model: With biases, hidden layers, any activation, and one output a class: its logit.
+        model: Has biases, hidden layers, any activation, and one output for each class, its logit.
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1; or other integers, names or truth values, of
             as many classes as outputs, which are sorted; or one-hot rows; or one column.
@@ -79,8 +79,8 @@ class Classification(NetworkLandscape):
 
     Attributes:
         classes_: The label that each output stands for, as in scikit-learn.
-        quantity: What the metric is called in a message.
-        highest: What it never exceeds.
+        quantity: The metric's name in messages.
+        highest: The metric's largest possible value.
 
     Example:
         >>> import nconvex as nc

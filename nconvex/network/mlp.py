@@ -14,7 +14,7 @@ is a sum over output units and a mean over samples of a loss of the residual r =
 ``log-cosh`` log cosh r
 ===========  ==================================================================================
 
-To add a loss, add it to `parts.loss_and_slope`, `parts.LOSSES` and `textbook`.
+CONTRIBUTING.md says how to add one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Redundant hidden units: folding them into others, and drawing them anew.
+"""Redundant hidden units: merge them into others at no change of outputs, or draw them anew.
 
 A network that stops learning above its threshold mostly has redundant units: a ReLU that is off on
 all data, or two that are on on all data. Let A (N, h) be the activations of a hidden layer on the
@@ -6,11 +6,12 @@ data. Let those of unit u be a combination of the others', and of ones if the ne
 
     A_u = Σ_{v≠u} c_v A_v + c₀
 
-To *fold* u, add c_v times its outgoing weights to those of v, and c₀ times them to the next layer's
-biases, and set its own to 0. No output changes. The next layer's inputs are linear in these
-weights, so no output changes **all along** the straight line to the folded network either. There u
-feeds nothing: its incoming weights may be drawn anew, and again no output changes on the way. Both
-segments have constant loss, and at their end the network has a unit that can learn.
+To *fold* u (a function-preserving merge), add c_v times its outgoing weights to those of v, and c₀
+times them to the next layer's biases, and set its own to 0. No output changes. The next layer's
+inputs are linear in these weights, so no output changes **all along** the straight line to the
+folded network either. There u feeds nothing: its incoming weights may be drawn anew, and again no
+output changes on the way. Both segments have constant loss, and at their end the network has a unit
+that can learn.
 
 A dead unit is the case c = 0. Often no unit is redundant, mainly with smooth activations. Then one
 of those that the others approximate best is folded, by least squares. That changes outputs; the

@@ -30,7 +30,7 @@ class Preset:
     Attributes:
         about: One line.
         settings: What is surveyed.
-        pairs: Pairs a setting.
+        pairs: Pairs of each setting.
     """
 
     about: str

@@ -1,4 +1,4 @@
-"""What the paper published of its surveys, and ours beside it.
+"""The paper's published results, beside which a survey's are shown.
 
 The bars of the published figure are of unknown meaning.
 """

@@ -75,8 +75,8 @@ class Survey(Result):
 
     Attributes:
         settings: What was surveyed.
-        pairs: Pairs a setting.
-        seed: Of the survey.
+        pairs: Pairs of each setting.
+        seed: Seed of the survey.
         records: Structured array with `FIELDS`, in the order of setting and pair; a pair that is
             not finished has no record.
 

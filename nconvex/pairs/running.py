@@ -57,9 +57,9 @@ def run(
 
     Args:
         settings: What to survey, e.g. from `grid`.
-        pairs: Pairs a setting.
+        pairs: Pairs of each setting.
         seed: Names all randomness; pair k has child k of it.
-        store: A file that keeps each pair as soon as it is finished. One that exists must be of
+        store: File that keeps each pair as soon as it is finished. One that exists must be of
             the same survey, which is then continued, and grows if it has fewer pairs.
         workers: Threads; the kernels release Python's lock. All cores by default.
         executor: What to work with instead of threads: `workers.Processes`, Dask's `Client`, or any

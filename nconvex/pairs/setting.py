@@ -39,7 +39,7 @@ LONGEST_SHAPE = 64
 
 @dataclass(frozen=True, repr=False)
 class Setting:
-    """Task, network, threshold and sampler of a pair: all it depends on but its seed.
+    """Task, network, threshold and sampler of a pair: all that it depends on, except the seed.
 
     >>> import nconvex as nc
     >>> nc.survey.Setting(hidden=(8, 8), L0=1e-2)
@@ -53,7 +53,7 @@ class Setting:
         L0: The threshold.
         alpha: Beads are trained to alpha L0.
         depth: Recursions allowed.
-        accept: Multiple of L0 that the path may rise to. Departs from the draft above 1: the
+        accept: The path may rise to accept L0. Above 1 this departs from the draft: the
             authors' published code accepts 1.1.
         insert: "peak" inserts beads at t*, "midpoint" at 1/2.
         sampler: A name in `SAMPLERS`; "revive" is at its best with alpha 0.9 and depth 14.
@@ -183,7 +183,7 @@ def grid(base: Setting | None = None, **values: Any) -> tuple[Setting, ...]:
     4
 
     Args:
-        base: Gives what is not named.
+        base: The setting whose other attributes are kept.
         values: By attribute of `Setting`: one value, or several in a list or tuple. Hidden layers
             are tuples, so several of them are a list of tuples.
     """

@@ -1,4 +1,4 @@
-"""Figures of one string: its losses, the string in weight space, and what its models do.
+"""Figures of one string: its losses, the string in weight space, and its models' outputs.
 
 Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved, or draws on
 the `figure` that it is given. `landscape` gives γ, `measure` says what its values are.
@@ -35,7 +35,7 @@ def summary(
     draw_models: Callable[[SubFigure], object],
     measure: str = "loss",
 ) -> Figure:
-    """Draw three figures side by side: losses, the string in space, and what the models do.
+    """Draw three figures side by side: losses, the string in space, and the models' outputs.
 
     The third is drawn by `draw_models`, e.g. `predictions` or `digits`.
 
@@ -91,7 +91,7 @@ def string_in_space(
 ) -> Any:
     """Draw the string on its beads' first three principal components, coloured by log loss.
 
-    Its shadows are on the walls. Directions of no spread stay flat: two beads span a line only.
+    Its shadows are on the walls. A direction without spread stays flat: two beads span a line.
 
     Example: see `summary`.
     """
@@ -178,8 +178,8 @@ def predictions(
 def digits(problem: Classification, string: String, figure: Part = None, images: int = 4) -> Any:
     """Draw the class probabilities that the models on the path give to some test images.
 
-    Of each label, the image is taken whose label's probability varies most along the path; then the
-    `images` that vary most are drawn. The inputs must be square.
+    For each label, the test image is chosen whose label's probability varies most along the path.
+    Of these, the `images` that vary most are drawn. The inputs must be square.
 
     Example: see `summary`.
     """
@@ -194,14 +194,14 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
         label = int(problem.labels_test[image])
         highest = likely[:, row].max(axis=0)
         highest[label] = -1.0
-        rival = int(np.argmax(highest))
+        other = int(np.argmax(highest))
         picture.imshow(problem.X_test[image].reshape(side, side), cmap="gray_r", aspect="equal")
         picture.set(xticks=(), yticks=())
         for c in range(likely.shape[2]):
-            if c not in (label, rival):
+            if c not in (label, other):
                 curves.plot(s, likely[:, row, c], color="#cccccc", lw=0.8)
         curves.plot(s, likely[:, row, label], color=BLUE, lw=1.8, label=f"{label} (its label)")
-        curves.plot(s, likely[:, row, rival], color=ORANGE, lw=1.6, ls="--", label=f"{rival}")
+        curves.plot(s, likely[:, row, other], color=ORANGE, lw=1.6, ls="--", label=f"{other}")
         curves.set(xlim=(0.0, 1.0), ylim=(-0.03, 1.03), yticks=(0.0, 1.0))
         curves.tick_params(labelbottom=row == images - 1, labelsize=8)
         curves.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

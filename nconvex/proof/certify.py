@@ -140,7 +140,7 @@ class Segment:
     def peak(self) -> Peak:
         """The bracket as it is."""
         count, t_star, height, _ = self._state.tolist()
-        if count == 0:  # an overflow is possible, or the search has not begun
+        if count == 0:  # an overflow is possible, or the search has not started
             return Peak(t_star, -np.inf, np.inf, certified=True)
         nodes = self._nodes[: int(count)].copy()
         upper = max(height, float(nodes[:, 0].max())) + self.sigma

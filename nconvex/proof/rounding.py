@@ -61,6 +61,8 @@ Cross-entropy
     as the largest difference does. Its own: the sum of exponentials, of which eight are multiplied
     before the logarithm, 16 u (classes + 16); the mean over the samples, 2 γ_n (log classes + 4 R).
 
+An activation or a loss that is not treated here gets an infinite bound: nothing is proven of it.
+
 All this is computed in float64, too, with a relative error far below 1e-6. So the result is
 multiplied by 1.01, and ν is added.
 """
@@ -74,7 +76,10 @@ from nconvex.kernels.parts import (
     HUBER_DELTA,
     IDENTITY,
     LEAKY_RELU,
+    LOG_COSH,
+    MAE,
     MSE,
+    RELU,
     SIGMOID,
     TANH,
 )
@@ -103,6 +108,8 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
     for layer in range(layers.shape[0]):
         n_in, n_out = layers[layer, 0], layers[layer, 1]
         weights, biases, activation = layers[layer, 2], layers[layer, 3], layers[layer, 4]
+        if activation not in (IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH):
+            return math.inf, math.inf
         n = 2.0 * n_in + 16.0
         gamma_n = n * U / (1.0 - n * U)
         above = 1 - below
@@ -163,7 +170,9 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             result += 2.0 * (R + e) * e + 4.0 * gamma_n * R * R
         elif loss == HUBER:
             result += HUBER_DELTA * (e + 4.0 * gamma_n * R)
-        else:
+        elif loss in (MAE, LOG_COSH):
             result += e + 4.0 * gamma_n * R + 32.0 * U * (1.0 + R)
+        else:
+            return math.inf, 0.0
     result = 1.01 * result + NU if samples * whole < HUGE else math.inf
     return result, 0.0

@@ -1,4 +1,4 @@
-"""The samplers: the draft's, and those that find more."""
+"""The samplers: the draft's algorithm and its variants; `connect` runs one of them."""
 
 from __future__ import annotations
 

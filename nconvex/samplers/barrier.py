@@ -32,10 +32,10 @@ class Barrier(Result):
         lower: The larger of the ends' losses and of the bound that was given.
         upper: Γ̃ of `string`; proven if the string is certified.
         failed: The highest level below `upper` at which no path was **found**; this proves
-            nothing. `lower` if none failed.
+            nothing. Equal to `lower` if no search failed.
         string: The lowest path that was found.
         levels: Each level that was tried, and whether a path was found there.
-        gradient_evaluations: Of all searches.
+        gradient_evaluations: Sum over all searches.
 
     Example: see `barrier`.
     """
@@ -79,12 +79,12 @@ def barrier(
         theta1: (P,) one end.
         theta2: (P,) the other.
         lower: A proven lower bound of Γ, if one is known, e.g. from `separation`.
-        precision: When to stop, relatively.
+        precision: Relative gap between `upper` and the failed level at which to stop.
         sampler: As for `connect`.
         alpha: As for `connect`.
         depth: As for `connect`.
-        seed: Search k takes child k of it.
-        max_searches: Searches after which to stop in any case.
+        seed: Names the random streams; search k takes child k.
+        max_searches: Most searches to run.
         progress: Called after each recursion of each search.
 
     Raises:

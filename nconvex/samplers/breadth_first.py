@@ -1,10 +1,11 @@
-"""The later paper's breadth-first sampler: the whole string is lowered together, level by level.
+"""The breadth-first sampler: all beads of the string are lowered together, level by level.
 
-In the appendix of Freeman & Bruna, ICLR 2017, the string is not finished branch by branch. All its
-beads are kept at the current loss, which falls from the straight line's maximum to L₀; beads are
-inserted wherever γ rises above it. So the string always is a path at its level, and where it fails
-it says how low it got. Beads move little from one level to the next, and the path stays with the
-valley that it has once entered; but every bead pays for every level.
+It is from the appendix of Freeman & Bruna, ICLR 2017 ("the later paper"). The draft's algorithm
+finishes one branch after the other. This one lowers a level from the straight line's maximum to L₀,
+and keeps the whole string below it: beads are inserted wherever γ rises above the level. So the
+string is a path at every level, and one that fails shows the lowest level it reached. Beads move
+little from one level to the next, so the path stays in the valley that it entered first. The price
+is that every bead is trained at every level.
 
 One level is: train each bead down to α times the level; then run the draft's search, steps 2 to 5,
 on each segment with the level for its L₀.
@@ -39,9 +40,9 @@ LOWERING = 0.5
 
 @dataclass(frozen=True)
 class BreadthFirst(Plain):
-    """The later paper's sampler: the whole string is lowered together, level by level.
+    """The later paper's sampler: all beads of the string are lowered together, level by level.
 
-    If the string is not connected, it is that of the level at which it failed. In its trace,
+    A string that is not connected is that of the level at which the search failed. In its trace,
     `attempt` is the level's number.
 
     Attributes:
@@ -132,7 +133,7 @@ class _Levels:
             self.progress(self.trace[-1])
 
     def finished(self, string: String) -> String:
-        """What a level left, held against L₀ and with everything on record."""
+        """Return a level's string with statuses for L₀, and with the whole trace."""
         statuses = tuple(
             ConnectionStatus.NOT_TRIED
             if status is ConnectionStatus.CONNECTED and upper > self.L0

@@ -1,4 +1,4 @@
-"""Which models are connected: components against L₀, and the merge tree.
+"""Which of several models are connected: components at each L₀, and the merge tree.
 
 Two models are connected at L₀ if a path between them stays at or below it. The sampler proves that
 some pairs are connected, at the height Γ̃ of the path it found; it cannot prove that others are not.
@@ -52,7 +52,7 @@ class Connectivity(Result):
     Attributes:
         losses: (K,) each model's loss, the height at which it appears.
         heights: (K, K) the lowest height at which a path was found between two models directly,
-            infinite where none was looked for; symmetric, with the losses on its diagonal.
+            infinite where no search was made; symmetric, with the losses on its diagonal.
         searches: Calls of `connect`.
 
     Example: see `connectivity`.

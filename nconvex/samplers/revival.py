@@ -1,12 +1,12 @@
-"""A sampler that finds more: models that are stuck are revived, and the path may lead through them.
+"""The reviving sampler: it draws redundant units of stuck models anew, and descends again.
 
-Where the draft's algorithm fails on small ReLU networks, it is mostly not for want of a path. A
-bead, or an end, has units that do nothing (`redundancy`), and sits on the plateau of a smaller
-network, where no number of steps gets it to α L₀. So two things are added:
+Where the draft's algorithm fails on small ReLU networks, there mostly is a path. But a bead or an
+end has redundant units, which do nothing (`redundancy`). It is on the plateau of a smaller network,
+where no number of steps gets it to α L₀: it is *stuck*. So two things are added:
 
 1. Step 3 once more: a bead that stays above α L₀ is revived where it stopped, if it has redundant
-   units, and descends again. Descents are short, for a revival serves better than patience. A bead
-   without redundant units is not stuck, and goes on for longer.
+   units, and descends again. Descents are short, since a revival helps more than further steps. A
+   bead without redundant units is not stuck, and descends for longer.
 2. If the path still is not found, the ends are revived. The copy of an end is joined to it by
    segments of constant loss and descends below L₀/2, so that it is as good an end, with more
    freedom. Ends and copies are the nodes of a graph. The closest two that are not yet known to be
@@ -14,7 +14,7 @@ network, where no number of steps gets it to α L₀. So two things are added:
    revived once more, and descents are gentler and may be twice as long from then on. It is over
    when the ends are joined: the string is then the shortest route.
 
-Every segment of the string is judged like the draft's, and every gradient evaluation counts, those
+Every segment of the string is certified like the draft's. Every gradient evaluation counts, those
 of failed attempts and of revived ends included.
 """
 
@@ -51,8 +51,7 @@ from nconvex.string import String, bracketed, joined
 SHORT = RMSProp(learning_rate=5e-3, final_learning_rate=2e-5, budget=850)
 
 #: How many times longer descents become, by doubling in each round: networks at low L₀ that are not
-#: stuck have far to go. They begin with smaller steps then, for where large ones served nothing is
-#: left to be done.
+#: stuck have far to go. Longer descents begin with smaller steps, since large ones have been tried.
 LONGEST = 8
 
 #: How many times longer a bead without redundant units may go on.
@@ -70,17 +69,18 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class Revive(Plain):
-    """The draft's algorithm, reviving models that are stuck.
+    """The draft's algorithm, which also draws redundant units of stuck models anew.
 
-    On a landscape that cannot revive it is the draft's algorithm, given up at the first failure.
-    If no path is found, the string is that of the first attempt, straight from θ₁ to θ₂. The trace
-    has every descent of every attempt, each with its move.
+    A model is stuck if it has hidden units that its outputs do not need. On a landscape without a
+    method `revive` this is the draft's algorithm, stopped at the first failure. If no path is
+    found, the string is that of the first attempt, from θ₁ to θ₂. The trace lists every descent of
+    every attempt.
 
     Attributes:
         alpha: As for `Plain`.
         depth: As for `Plain`.
         insert: As for `Plain`.
-        rmsprop: Settings of the descents in place of the landscape's own; see `SHORT`.
+        rmsprop: Settings of the descents; they replace the landscape's.
         rounds: How often both ends are revived before the search gives up.
 
     Example:
@@ -127,7 +127,7 @@ class Revive(Plain):
 
 
 def _longer(settings: RMSProp, times: int) -> RMSProp:
-    """Descents that are so many times longer, and begin twice as many times gentler."""
+    """Descents with `times` the budget, and a first rate that is smaller by 2 `times`."""
     rate = max(settings.learning_rate / (2 * times), settings.final_learning_rate)
     return replace(settings, learning_rate=rate, budget=settings.budget * times)
 
@@ -135,8 +135,6 @@ def _longer(settings: RMSProp, times: int) -> RMSProp:
 @dataclass
 class _Attempt(Search):
     """The draft's search with revived beads, given up at its first failure."""
-
-    untried = ConnectionStatus.NOT_TRIED
 
     #: The landscape with longer descents, for beads that are not stuck.
     further: Landscape | None = None

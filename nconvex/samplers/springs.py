@@ -1,6 +1,7 @@
-"""The later paper's constrained sampler: beads on springs, near the hyperplane between the ends.
+"""The constrained sampler: springs hold each bead near its neighbours, between the ends.
 
-In the appendix of Freeman & Bruna, ICLR 2017, step 3 descends not from the loss alone, but from
+In the appendix of Freeman & Bruna, ICLR 2017 ("the later paper"), step 3 descends not on the loss
+alone, but on
 
     R(θ) = L(θ) + ζ (‖θ - θ₁‖ + ‖θ - θ₂‖) + κ |⟨θ₂ - θ₁, θ - (θ₁ + θ₂)/2⟩|
 
@@ -50,7 +51,7 @@ class Springs(Plain):
     Attributes:
         alpha: As for `Plain`.
         depth: As for `Plain`.
-        insert: As for `Plain`, but the later paper's midpoint by default.
+        insert: As for `Plain`; by default "midpoint", as in the later paper.
         zeta: Strength of the springs, in units of L0.
         kappa: Strength of the hyperplane's term, in units of L0.
         rmsprop: Settings of the descents, in place of the landscape's own.

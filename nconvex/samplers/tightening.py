@@ -1,8 +1,8 @@
-"""A string made shorter: an upper bound of the geodesic below L₀ that is nearer to it.
+"""Shorten a string below L₀: a better upper bound of the shortest path's length.
 
-The sampler puts a bead wherever γ was too high at the time, and many turn out not to be needed; and
-a descent leads each bead as far aside as the gradient points. Both are undone as far as the path
-stays below L₀, with proof where the landscape has one.
+The sampler puts a bead wherever γ is too high at that time; later, many are not needed. A descent
+also moves each bead aside, wherever the gradient points. Both are undone, as long as the path stays
+below L₀, with proof where the landscape has one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Tightening(Result):
     """A string before and after.
 
     Attributes:
-        before: As it was given.
+        before: The given string.
         after: Between the same ends, below the same L₀, with no more beads and no greater length.
 
     Example: see `tighten`.
@@ -58,9 +58,9 @@ def tighten(landscape: Landscape, string: String, sweeps: int = 20) -> Tightenin
     shorter. No gradient is evaluated.
 
     Args:
-        landscape: The one that the string was found on.
+        landscape: The loss surface on which the string was found.
         string: A connected string.
-        sweeps: How often all beads are visited at most.
+        sweeps: Most passes over all beads.
 
     Example:
         >>> import nconvex as nc

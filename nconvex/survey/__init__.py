@@ -1,4 +1,4 @@
-"""Many pairs: `run` trains and connects them under each setting of a `grid`, a store keeps them."""
+"""Surveys: `run` trains and connects many pairs under each setting of a `grid`."""
 
 from nconvex.pairs.records import Survey
 from nconvex.pairs.running import load, resume, run

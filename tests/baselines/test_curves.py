@@ -1,4 +1,4 @@
-"""The rivals: they work where they should, count every gradient, and are judged like us."""
+"""The baselines work where they should, count every gradient, and are certified as strings are."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ from differences import check_gradient
 from test_dss import LEFT, RIGHT, bowl, ring
 
 import nconvex as nc
-from nconvex.baselines import curves as rivals
+from nconvex.baselines import curves
 from nconvex.baselines.assignment import permuted
 from nconvex.definitions import Move, NconvexError
 
 TRAINED = {
-    "polychain": rivals.polychain,
-    "bezier": rivals.bezier,
-    "elastic band": rivals.nudged_elastic_band,
+    "polychain": curves.polychain,
+    "bezier": curves.bezier,
+    "elastic band": curves.nudged_elastic_band,
 }
 rng = np.random.default_rng(0)
 
@@ -62,7 +62,7 @@ def test_networks_are_connected_with_proof(name):
     string = TRAINED[name](problem, *ends, 1e-2, budget=30_000)
     assert string.connected
     assert string.certified
-    assert not rivals.straight_line(problem, *ends, 1e-2).connected
+    assert not curves.straight_line(problem, *ends, 1e-2).connected
 
 
 def test_nothing_is_trained_where_the_line_serves():
@@ -75,7 +75,7 @@ def test_nothing_is_trained_where_the_line_serves():
 def test_a_curves_gradient_is_that_of_its_mean_loss():
     landscape = ring()
     points, weights = rng.normal(size=(5, 2)), rng.dirichlet(np.ones(5), size=7)
-    gradient = rivals.curve_gradient(landscape, points, weights, rng)
+    gradient = curves.curve_gradient(landscape, points, weights, rng)
 
     def mean_loss(inner):
         whole = np.concatenate([points[:1], inner.reshape(3, 2), points[-1:]])
@@ -83,14 +83,14 @@ def test_a_curves_gradient_is_that_of_its_mean_loss():
 
     inner = points[1:-1].ravel()
     check_gradient(mean_loss, gradient.ravel(), inner, tolerance=1e-6)
-    with pytest.raises(AssertionError):  # a planted wrong one: shifted by one bend
+    with pytest.raises(AssertionError):  # a injected wrong one: shifted by one bend
         check_gradient(mean_loss, np.roll(gradient, 1, 0).ravel(), inner, tolerance=1e-6)
 
 
 def test_a_nudged_gradient_is_across_the_path_but_for_the_springs():
     beads = np.array([[0.0, 0], [1, 1], [2, 0], [6, 0]])
     g = rng.normal(size=(2, 2))
-    nudged = rivals._nudged(g, beads)
+    nudged = curves._nudged(g, beads)
     np.testing.assert_allclose(nudged[0], [0, g[0, 1]], atol=1e-12)  # neighbours as far: no pull
     tangent = np.array([5.0, -1.0]) / np.sqrt(26.0)
     assert nudged[1] @ tangent < 0  # a step against it goes towards the farther neighbour
@@ -102,18 +102,18 @@ def test_alignment_connects_a_permuted_copy_and_says_where_it_ends():
     problem = nc.quad.problem(seed=0, samples=100)
     theta = nc.train(problem, 1e-3, seed=1).theta
     copy = permuted(problem.model, theta, [rng.permutation(4), rng.permutation(4)])
-    string = rivals.align(problem, theta, copy, 1e-3)
+    string = curves.align(problem, theta, copy, 1e-3)
     assert string.connected
     np.testing.assert_array_equal(string.beads[-1], theta)  # P(θ₂), not θ₂
     assert not np.array_equal(copy, theta)
     with pytest.raises(NconvexError, match="pass a Problem"):
-        rivals.align(ring(), LEFT, RIGHT, 0.2)
+        curves.align(ring(), LEFT, RIGHT, 0.2)
 
 
 def test_bad_input_is_refused():
     with pytest.raises(NconvexError, match="bends"):
-        rivals.polychain(ring(), LEFT, RIGHT, 0.2, bends=0)
+        curves.polychain(ring(), LEFT, RIGHT, 0.2, bends=0)
     with pytest.raises(NconvexError, match="budget"):
-        rivals.nudged_elastic_band(ring(), LEFT, RIGHT, 0.2, budget=0)
+        curves.nudged_elastic_band(ring(), LEFT, RIGHT, 0.2, budget=0)
     with pytest.raises(nc.EndpointAboveL0):
-        rivals.straight_line(ring(), LEFT, RIGHT, 0.01)
+        curves.straight_line(ring(), LEFT, RIGHT, 0.01)

@@ -22,7 +22,7 @@ OF_PRESETS = [setting for preset in PRESETS.values() for setting in preset.setti
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"task": "quartic"}, "task 'quartic' is unknown"),
+        ({"task": "cosine"}, "task 'cosine' is unknown"),
         ({"L0": 0.0}, "L0 must be a positive"),
         ({"alpha": 2.0}, "alpha must lie in"),
         ({"accept": 0.9}, "accept must be at least 1, not 0.9"),

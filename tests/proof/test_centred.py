@@ -1,5 +1,6 @@
-"""No bound is ever too low: against dense samples, exact rational arithmetic and 50 digits; planted
-wrong formulas are caught. Also run with indices checked."""
+"""No bound is ever too low: against dense samples, exact rational arithmetic and 50 digits.
+
+Injected wrong formulas are caught. Also run with indices checked."""
 
 import itertools
 import math
@@ -28,7 +29,7 @@ SHAPES = ((1, 4, 4, 1), (2, 3, 2), (1, 2, 3, 2, 1), (3, 5, 1), (2, 1), (1, 3, 2,
 CLASSIFIERS = ((3, 5, 3), (4, 6, 4, 5), (2, 3, 4, 4, 2), (9, 1, 7))
 ACTIVATIONS = parts.NONLINEAR
 RATIONAL = {"relu": Fraction(0), "leaky-relu": Fraction(parts.LEAKY_SLOPE)}  # slopes below zero
-LOSSES = ("mse", "mae", "huber", "log-cosh")
+LOSSES = tuple(parts.LOSSES)
 METRICS = ("cross-entropy", "error")
 
 
@@ -241,6 +242,20 @@ def test_a_product_that_underflows_does_not_vanish_from_the_bound():
     assert Fraction(problem.bracket(theta, theta).lower) <= exact_gamma(problem, theta, theta, 0)
 
 
+def test_what_rounding_does_not_treat_is_not_bounded():
+    layers, theta = MLP((1, 2, 1)).layers, np.ones(7)
+
+    def bound(layers, loss):
+        return rounding.bound(
+            layers, theta, theta, loss, 1, theta[:1], theta[:1], np.zeros((2, 3, 2))
+        )
+
+    assert bound(layers, parts.MSE)[0] < 1e-10
+    assert bound(layers, -1)[0] == np.inf
+    layers[0, 4] = len(parts.ACTIVATIONS)
+    assert bound(layers, parts.MSE) == (np.inf, np.inf)
+
+
 def test_a_sum_that_overflows_proves_nothing():
     problem = single(MLP((1, 1), biases=False), [1.0, 1.0], [0.0, 0.0])
     theta = np.array([1e154])
@@ -363,7 +378,7 @@ def test_the_exponential_is_as_good_as_stated():
     assert code(-1e9) == code(-700.0) > 0
 
 
-# -- Planted wrong formulas: the kernels as plain Python, one function replaced -------------------
+# -- Injected wrong formulas: the kernels as plain Python, one function replaced -------------------
 
 TILE = 4
 
@@ -484,7 +499,7 @@ FAULTS = [
     fault("the worse half is forgotten", max=lambda right: min),
 ]  # fmt: skip
 
-PLANTED = [
+INJECTED = [
     ("relu", "mse", (2, 2, 2, 1)), ("relu", "mae", (1, 2, 1)), ("tanh", "mse", (1, 2, 1)),
     ("sigmoid", "log-cosh", (1, 2, 1)), ("tanh", "mae", (1, 1, 1)),
     ("relu", "huber", (1, 2, 2, 1)), ("relu", "cross-entropy", (2, 3, 3)),
@@ -496,7 +511,7 @@ PLANTED = [
 def violations(module):
     """Wrong bounds, one by one, of a fixed set of intervals."""
     for seed, case, (c, r) in itertools.product(
-        range(25), PLANTED, ((0.5, 0.5), (0.25, 0.25), (0.6875, 0.0625))
+        range(25), INJECTED, ((0.5, 0.5), (0.25, 0.25), (0.6875, 0.0625))
     ):
         activation, loss, shape = case
         problem, theta1, theta2 = make(

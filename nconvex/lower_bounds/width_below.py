@@ -1,4 +1,4 @@
-"""The infimum L* of the loss at one hidden unit fewer, exactly: what `separation` compares with.
+"""The infimum L* of the loss at width h - 1, computed exactly; `separation` needs it.
 
 Two families of small problems are solved, both with ReLU units and the mean squared error, both by
 the geometry of what one unit can do on N data. The activations of a unit, as its input weights
@@ -62,18 +62,18 @@ from nconvex.lower_bounds.rational import (
 )
 from nconvex.network.problem import Problem
 
-#: Activations of the hidden and of the output layer that are understood here.
+#: Activations of the hidden and of the output layer for which this holds.
 PLAIN = ("relu", "identity")
 
 #: Beyond this, squares of data and sums of them overflow.
 LARGEST = 1e150
 
-#: How far inside of its cone a normal is looked for, far ones first: these make smaller weights.
+#: How far inside of its cone a normal is tried, far ones first: these make smaller weights.
 SHARES = 0.8 ** np.arange(150)
 
 
 def narrower_infimum(problem: Problem) -> float:
-    """Compute the infimum L* of the test loss at one hidden unit fewer, rounded down.
+    """Compute the infimum L* of the test loss at width h - 1, one hidden unit fewer, rounded down.
 
     Args:
         problem: A 1-h-1 ReLU network with biases on N data, both small: the faces are of the order

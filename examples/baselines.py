@@ -1,16 +1,16 @@
-"""Our samplers and other people's methods, side by side on the same pairs and the same budget.
+"""Our samplers and the baselines, side by side on the same pairs and the same budget.
 
-    python examples/rivals.py
+    python examples/baselines.py
 
-Pairs of networks are trained to L₀ and connected by every method. Each may take as many gradient
-evaluations as the others; what it returns is judged by the same certificate: a pair is connected
-if the loss provably is at most L₀ everywhere on the path. Pairs that a method does not connect, or
-only with more evaluations than the budget, count as not connected. `rivals.md` says which version
-of each method was built, and what the table shows.
+Pairs of networks are trained to L₀ and connected by every method. All have the same budget of
+gradient evaluations and the same certificate: a pair is connected if the loss provably is at most
+L₀ everywhere on the path. Pairs that a method does not connect, or only with more evaluations than
+the budget, count as not connected. `baselines.md` says which version of each method was built, and
+what the table shows.
 
 QUAD: 1-4-4-1 ReLU networks, squared error on the quadratic, pair k being that of seed k. MNIST:
 784-256-10 networks on the subset that ships, cross-entropy; one evaluation is a minibatch there.
-Writes rivals.csv, a line a pair and method, and rivals.png.
+Writes baselines.csv, a line a pair and method, and baselines.png.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import nconvex as nc
-from nconvex.baselines import curves as rivals
+from nconvex.baselines import curves
 from nconvex.definitions import child
 from nconvex.pairs import intervals
 from nconvex.samplers import SAMPLERS
@@ -35,11 +35,11 @@ LEVELS = (3e-4, 1e-4, 3e-5)
 DIGITS_L0 = 0.27
 DIGITS_BUDGET = 5000
 OTHERS = {
-    "line": rivals.straight_line,
-    "align, then line*": rivals.align,
-    "polychain": rivals.polychain,
-    "Bézier": rivals.bezier,
-    "elastic band": rivals.nudged_elastic_band,
+    "line": curves.straight_line,
+    "align, then line*": curves.align,
+    "polychain": curves.polychain,
+    "Bézier": curves.bezier,
+    "elastic band": curves.nudged_elastic_band,
 }
 #: On minibatches curves are trained with the rates that train the networks.
 DIGITS_RATES = nc.RMSProp(learning_rate=1e-3, final_learning_rate=1e-4)
@@ -152,14 +152,14 @@ def main():
         budget = args.budget if task == "quad" else DIGITS_BUDGET
         print(f"### {task.upper()}, L0 = {L0:g}, at most {budget} evaluations a pair\n")
         print(table(rows, task, L0) + "\n")
-    with Path("rivals.csv").open("w", newline="", encoding="utf-8") as file:
+    with Path("baselines.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(
             {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
             for row in rows
         )
-    draw(rows).savefig("rivals.png", dpi=130)
+    draw(rows).savefig("baselines.png", dpi=130)
 
 
 if __name__ == "__main__":

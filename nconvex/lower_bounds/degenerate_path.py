@@ -1,9 +1,9 @@
-"""A path that attains the lower bound of Γ: over the set D = 0 where it is lowest.
+"""The degenerate path: it passes the set D = 0 at its lowest point and attains Γ's lower bound.
 
-For the 2-3-2 task `narrower` knows the lowest loss with one unit fewer, and the plane n where it
-is. A path through there closes the bracket: its highest loss is an upper bound of Γ, as near to the
-lower bound as one asks. With W the input weights, V their activations on the three points, U the
-output weights, it goes as follows.
+For the 2-3-2 task `width_below` computes L*, the lowest loss at width h - 1, and the plane n that
+attains it. A path through a network of that plane closes the bracket: its highest loss is an upper
+bound of Γ, as near to the lower bound as one asks. Let W be the input weights, V the hidden units'
+activations on the three points, and U the output weights.
 
 *Where V is regular* the best output weights U = Yᵀ V⁻¹ fit the targets, so a path of W on which
 det V keeps its sign costs nothing if U follows it. Only one unit moves at a time, along the fan,
@@ -11,12 +11,12 @@ from one of finitely many input weights to the next. Its activations then are li
 det V, which keeps its sign between two states if it has that sign at both. Dijkstra's algorithm
 finds a path that keeps away from zero.
 
-*The crossing.* The plane n meets the fan in two places, p and q. Two units stand on either side of
-p, at p - s and p + s, the third at q. U moves, W fixed, from the exact fit to the best fit of the
-plane, in which both units at p have the same output weights. The loss is convex in U and ends at
-R(n), so it stays below. Then the two change places. On the way v(p - s) + v(p + s) is constant,
-hence so are the outputs: the loss is R(n) all the time, while det V passes zero. The other half is
-the same backwards.
+*Where V is degenerate* (D = 0). The plane n meets the fan in two places, p and q. Two units stand
+on either side of p, at p - s and p + s, the third at q. U moves, W fixed, from the exact fit to the
+best fit of the plane, in which both units at p have the same output weights. The loss is convex in
+U and ends at R(n), so it stays below. Then the two units exchange places. On the way v(p - s) +
+v(p + s) is constant, hence so are the outputs: the loss is R(n) all the time, while det V passes
+zero. The other half is the same backwards.
 
 Straight lines in (W, U) do not follow Yᵀ V⁻¹ exactly. Beads are inserted half-way until the
 certificate proves of each segment that its loss is at most (1 + slack) L*.
@@ -32,7 +32,7 @@ import numpy as np
 
 from nconvex.curve import interpolate
 from nconvex.definitions import NconvexError, require_positive, require_theta, told_apart
-from nconvex.lower_bounds.narrower import Planes, narrower_infimum
+from nconvex.lower_bounds.width_below import Planes, narrower_infimum
 from nconvex.network.problem import Problem
 
 #: Determinant of the three units' normalised activations, below which they count as dependent.
@@ -53,11 +53,11 @@ def path_through_narrower(
     Args:
         problem: A 2-3-2 ReLU network without biases on three points, with "mse".
         theta1: (12,) one end, of a loss of at most (1 + slack) L* and with independent units.
-        theta2: (12,) the other; between equal signs of D there need not be a crossing.
+        theta2: (12,) the other; the path need not meet D = 0 if D has one sign at both ends.
         slack: How far above L* the path may go, relatively.
 
     Returns:
-        (n, 12) its models in order, for `string_through`, which proves what is said of the path.
+        (n, 12) the path's models in order; `string_through` proves how high the path rises.
 
     Raises:
         NconvexError: `narrower_infimum` refuses, L* is zero, an end is too high or its units are
@@ -101,8 +101,8 @@ def _corners(
     order = np.argsort(_angles(given), kind="stable")
     weights, number = given[order], np.argsort(order)
     p_numbers, q_numbers, start, goal = number[12:].reshape(4, 3).tolist()
-    crossings = [(p_numbers, q_numbers[1]), (q_numbers, p_numbers[1])]
-    states = _cheapest(_determinants(problem, weights), tuple(start), tuple(goal), crossings)
+    exchanges = [(p_numbers, q_numbers[1]), (q_numbers, p_numbers[1])]
+    states = _cheapest(_determinants(problem, weights), tuple(start), tuple(goal), exchanges)
     yield _best(problem, weights[list(states[0])])
     for before, after in itertools.pairwise(states):
         left, right = weights[list(before)], weights[list(after)]
@@ -129,12 +129,12 @@ def _meetings(problem: Problem, kinks: np.ndarray, normal: np.ndarray) -> list[n
 
 
 def _cheapest(
-    determinants: np.ndarray, start: State, goal: State, crossings: list[tuple[list[int], int]]
+    determinants: np.ndarray, start: State, goal: State, exchanges: list[tuple[list[int], int]]
 ) -> list[State]:
     """The states on a way from start to goal, by Dijkstra's algorithm.
 
     A state costs 1 / |det V|, so that output weights are small on the way. det V keeps its sign on
-    every move but a crossing.
+    every move but an exchange of two units at D = 0.
     """
     costs = {start: 0.0}
     came_from: dict[State, State] = {}
@@ -143,8 +143,8 @@ def _cheapest(
         cost, state = heapq.heappop(waiting)
         if state == goal:
             break
-        for following, crosses in _moves(state, len(determinants), crossings):
-            if not crosses and determinants[following] * determinants[state] <= 0.0:
+        for following, exchanged in _moves(state, len(determinants), exchanges):
+            if not exchanged and determinants[following] * determinants[state] <= 0.0:
                 continue
             total = cost + 1.0 / abs(determinants[following])
             if total < costs.get(following, np.inf):
@@ -152,7 +152,7 @@ def _cheapest(
                 heapq.heappush(waiting, (total, following))
     else:
         raise NconvexError(
-            "no path was found, for units at an end or at the crossing are too close to dependent; "
+            "no path was found: units at an end or at the degenerate point are nearly dependent; "
             "train the end again from another start, or raise slack"
         )
     states = [goal]
@@ -162,16 +162,16 @@ def _cheapest(
 
 
 def _moves(
-    state: State, count: int, crossings: list[tuple[list[int], int]]
+    state: State, count: int, exchanges: list[tuple[list[int], int]]
 ) -> Iterator[tuple[State, bool]]:
-    """The states that can follow, and whether that is a crossing.
+    """The states that can follow, and whether that is an exchange.
 
     One unit moves to the next input weights, or two change places while the third is where it must.
     """
     for unit in range(3):
         for step in (-1, 1):
             yield (*state[:unit], (state[unit] + step) % count, *state[unit + 1 :]), False
-    for (before, _, after), third in crossings:
+    for (before, _, after), third in exchanges:
         if sorted(state) == sorted((before, after, third)):
             swap = {before: after, after: before, third: third}
             yield tuple(swap[number] for number in state), True
