@@ -1,0 +1,1 @@
+"""Networks of other libraries as landscapes: nothing here is loaded unless it is asked for."""
