@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -11,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from nconvex import curve
-from nconvex.adapters import bounds
+from nconvex.adapters import bounds, descents
+from nconvex.adapters.data import labelled, require_loss, require_pair, require_targets
 from nconvex.adapters.tracing import NotCertifiable
 from nconvex.curve import interpolate
 from nconvex.definitions import (
@@ -25,9 +24,7 @@ from nconvex.definitions import (
     NconvexError,
     Peak,
     RMSProp,
-    numbers,
     require_ends,
-    require_finite,
     require_integer,
     require_kind,
     require_number,
@@ -42,8 +39,6 @@ CHUNK = 2**17
 
 #: Relative difference of the float32 loss that stops a descent and the float64 one that decides.
 FLOAT32_ROUNDING = 1e-6
-
-LOSSES = ("cross-entropy", "error", "mse", "mae")
 
 #: A loss of outputs and targets, their mean over the samples.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -97,11 +92,7 @@ class TorchLandscape:
         initial: Callable[[np.random.Generator], np.ndarray] | None = None,
     ):
         require_kind("module", module, nn.Module, "torch.nn.Sequential(...)")
-        if not callable(loss) and loss not in LOSSES:
-            raise NconvexError(
-                f"loss {shown(loss)} is unknown; choose from {', '.join(LOSSES)}, or give a "
-                "function of (outputs, targets)"
-            )
+        require_loss(loss)
         require_integer("batch", batch, 1)
         self.loss_name = loss if isinstance(loss, str) else getattr(loss, "__name__", "loss")
         self.rmsprop, self._initial, self._loss = settings(rmsprop), initial, loss
@@ -109,11 +100,7 @@ class TorchLandscape:
         self.highest = 1.0 if loss == "error" else np.inf
         self.module = deepcopy(module).cpu().double().eval()
         self._layout, self.frozen = _layout(self.module, buffers)
-        self._n_trained = sum(
-            size
-            for name, (_, size) in zip(self._layout, self._sizes, strict=True)
-            if name in dict(self.module.named_parameters())
-        )
+        self._trained = [n for n, _ in self.module.named_parameters() if n in self._layout]
         self.X, self.y = self._checked("train", train)
         self.X_test, self.y_test = self._checked("test", test)
         self.batch = min(batch, len(self.X))
@@ -129,7 +116,7 @@ class TorchLandscape:
 
     @property
     def _labelled(self) -> bool:
-        return self._loss in ("cross-entropy", "error")
+        return labelled(self._loss)
 
     def __repr__(self) -> str:
         how = "certified" if self.certified else f"sampled: {self.reason}"
@@ -142,6 +129,16 @@ class TorchLandscape:
     def __getstate__(self) -> dict[str, Any]:
         derived = ("_proof", "_module32")
         return {name: value for name, value in self.__dict__.items() if name not in derived}
+
+    def describe(self) -> dict[str, np.ndarray]:
+        """Return what a string's file says of the module; `nconvex.verify` knows `MLP` only."""
+        return {
+            "module": np.array(str(self.module)),
+            "loss": np.array(self.loss_name),
+            "parameters": np.array(list(self._layout)),
+            "X_test": self.X_test.numpy(),
+            "y_test": self.y_test.numpy(),
+        }
 
     # -- θ and modules ----------------------------------------------------------------------------
 
@@ -195,7 +192,7 @@ class TorchLandscape:
         if self._initial is not None:
             return require_theta("the start", self._initial(rng), self.n_parameters)
         module = deepcopy(self.module)
-        with _seeded(rng):
+        with descents.seeded(rng):
             for name, layer in module.named_modules():
                 reset = getattr(layer, "reset_parameters", None) or getattr(
                     layer, "_reset_parameters", None
@@ -215,18 +212,9 @@ class TorchLandscape:
 
     # -- Losses -----------------------------------------------------------------------------------
 
-    def _checked(self, name: str, pair: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
+    def _checked(self, name: str, pair: Any) -> tuple[Tensor, Tensor]:
         """Inputs and targets as tensors that fit the module."""
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise NconvexError(f"{name} must be a pair (X, y), not {shown(pair)}")
-        X, y = (numbers(f"{name}[{k}]", _plain(part)) for k, part in enumerate(pair))
-        if X.ndim == 0 or y.ndim == 0 or len(X) != len(y) or len(X) == 0:
-            raise NconvexError(
-                f"{name} has inputs of shape {X.shape} and targets of shape {y.shape}; both must "
-                "begin with N ≥ 1 samples"
-            )
-        for k, part in enumerate((X, y)):
-            require_finite(f"{name}[{k}]", part)
+        X, y = require_pair(name, pair)
         inputs = torch.from_numpy(X)
         if any(isinstance(layer, nn.Embedding) for layer in self.module.modules()):
             inputs = inputs.long()  # words, not quantities
@@ -240,32 +228,8 @@ class TorchLandscape:
             ) from None
         if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs[:2].shape[:1]:
             raise NconvexError("the module must return one tensor, a row for each sample")
-        return inputs, self._targets(f"{name}[1]", y, outputs)
-
-    def _targets(self, name: str, y: np.ndarray, outputs: Tensor) -> Tensor:
-        """Labels as integers, targets in the shape of the outputs."""
-        if self._labelled:
-            classes = outputs.shape[-1]
-            if outputs.ndim != 2 or classes < 2:
-                raise NconvexError(
-                    f"{self.loss_name} needs outputs of shape (N, classes), not "
-                    f"(N, {', '.join(map(str, outputs.shape[1:]))})"
-                )
-            whole = y.ndim == 1 and (y == np.rint(y)).all() and 0 <= y.min() <= y.max() < classes
-            if not whole:
-                raise NconvexError(
-                    f"{name} must be N labels from 0 to {classes - 1}, not {y.dtype} of shape "
-                    f"{y.shape} from {y.min():g} to {y.max():g}"
-                )
-            return torch.from_numpy(y.astype(np.int64))
-        if isinstance(self._loss, str):
-            if y[0].size != outputs[0].numel():
-                raise NconvexError(
-                    f"{name} has shape {y.shape}; the module's outputs need "
-                    f"{(len(y), *outputs.shape[1:])}"
-                )
-            y = y.reshape(len(y), *outputs.shape[1:])
-        return torch.from_numpy(y)
+        shape = tuple(outputs.shape[1:])
+        return inputs, torch.from_numpy(require_targets(f"{name}[1]", self._loss, y, shape))
 
     @cached_property
     def _chunk(self) -> int:
@@ -292,7 +256,7 @@ class TorchLandscape:
             outputs = torch.cat(parts).double()
             if not isinstance(self._loss, str):
                 return float(self._loss(outputs, self.y_test))
-            return float(_by_sample(self.loss_name, outputs, self.y_test).numpy().mean())
+            return float(descents.by_sample(self.loss_name, outputs, self.y_test).numpy().mean())
 
     def loss(self, theta: np.ndarray) -> float:
         """Return the loss on the test set for θ (P,), in float64."""
@@ -308,101 +272,72 @@ class TorchLandscape:
 
     @cached_property
     def _module32(self) -> nn.Module:
-        return deepcopy(self.module).float() if self._labelled else deepcopy(self.module)
+        return deepcopy(self.module).to(self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float32 if self._labelled else torch.float64
 
     @contextmanager
-    def _training(self, rng: np.random.Generator) -> Iterator[nn.Module]:
-        """The module that descends: in training mode, but for layers with frozen buffers."""
+    def _training(
+        self, theta: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor], Callable[[Tensor], Tensor]]]:
+        """A copy of θ, its tensors as views, and the gradient there of given samples."""
+        require_kind("rng", rng, np.random.Generator, "np.random.default_rng(0)")
         module = deepcopy(self._module32).train()
-        for name, layer in module.named_modules():
-            if any(
-                f"{name}.{b}".lstrip(".") in self.frozen
-                for b, _ in layer.named_buffers(recurse=False)
-            ):
-                layer.eval()
-        with _one_thread(), _seeded(rng):
-            yield module
+        for name in self.frozen:
+            if name not in dict(module.named_parameters()):  # its statistics stay as they are
+                module.get_submodule(name.rpartition(".")[0]).eval()
+        w = torch.from_numpy(theta.copy()).to(self._dtype)
+        tensors = self._tensors(w)
+        leaves = [tensors[name].requires_grad_() for name in self._trained]
+        X, y = self._as_descents(self.X), self.y
 
-    def _gradients(
-        self, module: nn.Module, tensors: dict[str, Tensor], X: Tensor, samples: Tensor
-    ) -> Tensor:
-        """The gradient of one minibatch's loss with respect to the parameters in θ."""
-        leaves = [part for part in tensors.values() if part.requires_grad]
-        outputs = functional_call(module, tensors, (X[samples],))
-        y = self.y[samples]
-        if isinstance(self._loss, str):
-            name = "cross-entropy" if self._labelled else self.loss_name
-            loss = _by_sample(
-                name, outputs, y.to(outputs.dtype) if not self._labelled else y
-            ).mean()
-        else:
-            loss = self._loss(outputs, y)
-        found = torch.autograd.grad(loss, leaves, allow_unused=True)
-        filled = [
-            torch.zeros_like(leaf) if part is None else part
-            for leaf, part in zip(leaves, found, strict=True)
-        ]
-        return torch.cat([part.reshape(-1) for part in filled])
+        def gradient(samples: Tensor) -> Tensor:
+            found = X[samples], y[samples]
+            return descents.gradient(module, tensors, leaves, self._loss, *found)
 
-    def _leaves(self, theta: Tensor) -> dict[str, Tensor]:
-        """Views of θ of which the parameters ask for a gradient."""
-        tensors = self._tensors(theta)
-        for name, _ in self.module.named_parameters():
-            if name in tensors:
-                tensors[name].requires_grad_()
-        return tensors
+        with descents.one_thread(), descents.seeded(rng):
+            yield w, tensors, gradient
 
-    def _in_training(self, X: Tensor) -> Tensor:
-        return X.float() if self._labelled and X.is_floating_point() else X
+    def _as_descents(self, X: Tensor) -> Tensor:
+        return X.to(self._dtype) if X.is_floating_point() else X
 
     def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the gradient on one minibatch, (P,), drawn with `rng`; zero for buffers."""
         theta = require_theta("theta", theta, self.n_parameters)
         result = np.zeros(self.n_parameters)
-        samples = torch.from_numpy(rng.integers(len(self.X), size=self.batch))
-        with self._training(rng) as module:
-            w = torch.from_numpy(theta.copy()).to(next(module.parameters()).dtype)
-            g = self._gradients(module, self._leaves(w), self._in_training(self.X), samples)
-        result[: self._n_trained] = g.double().numpy()
+        with self._training(theta, rng) as (_, _, gradient):
+            g = gradient(next(descents.batches(len(self.X), self.batch, rng)))
+        result[: len(g)] = g.double().numpy()
         return result
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run minibatch RMSProp until the loss on the test set is at most `target`."""
         require_number("target", target)
-        require_kind("rng", rng, np.random.Generator, "np.random.default_rng(0)")
         theta = require_theta("theta", theta, self.n_parameters)
-        with self._training(rng) as module:
-            return self._descend(module, theta, target, rng)
-
-    def _descend(
-        self, module: nn.Module, theta: np.ndarray, target: float, rng: np.random.Generator
-    ) -> Descent:
         rate, shrink, decay, epsilon, check_every = self.rmsprop.numbers
-        X, X_test = self._in_training(self.X), self._in_training(self.X_test)
-        w = torch.from_numpy(theta.copy()).to(next(module.parameters()).dtype)
-        tensors, trained = self._leaves(w), w[: self._n_trained]
-        mean_square = torch.zeros_like(trained)
+        X_test = self._as_descents(self.X_test)
         wanted = target * (1.0 - FLOAT32_ROUNDING) if self._labelled else target
-        batches: list[Tensor] = []
-        for step in range(self.rmsprop.budget + 1):
-            over = step == self.rmsprop.budget
-            if step % check_every == 0 or over:
-                reached = self._test_loss(self._module32, tensors, X_test)
-                if over or not wanted < reached < np.inf:
-                    found = w.double().numpy().copy()
-                    if not np.isfinite(found).all():
-                        return Descent(theta.copy(), np.inf, step, DescentStatus.DIVERGED)
-                    loss = self.loss(found)
-                    if over or not target < loss < np.inf:
-                        return Descent(found, loss, step, descent_status(loss, target))
-                    wanted -= 2.0 * (loss - target)  # float32 saw it lower than it is
-            if not batches:
-                order = torch.from_numpy(rng.permutation(len(X)))
-                batches = [b for b in order.split(self.batch) if len(b) == self.batch][::-1]
-            g = self._gradients(module, tensors, X, batches.pop())
-            with torch.no_grad():
-                mean_square.mul_(decay).addcmul_(g, g, value=1.0 - decay)
-                trained.addcdiv_(g, mean_square.sqrt() + epsilon, value=-rate * shrink**step)
+        order = descents.batches(len(self.X), self.batch, rng)
+        mean_square: Tensor | float = 0.0
+        with self._training(theta, rng) as (w, tensors, gradient):
+            for step in range(self.rmsprop.budget + 1):
+                over = step == self.rmsprop.budget
+                if step % check_every == 0 or over:
+                    reached = self._test_loss(self._module32, tensors, X_test)
+                    if over or not wanted < reached < np.inf:
+                        found = w.double().numpy().copy()
+                        if not np.isfinite(found).all():
+                            return Descent(theta.copy(), np.inf, step, DescentStatus.DIVERGED)
+                        loss = self.loss(found)
+                        if over or not target < loss < np.inf:
+                            return Descent(found, loss, step, descent_status(loss, target))
+                        wanted -= 2.0 * (loss - target)  # float32 saw it lower than it is
+                g = gradient(next(order))
+                with torch.no_grad():
+                    mean_square = decay * mean_square + (1.0 - decay) * g * g
+                    w[: len(g)] -= rate * shrink**step * g / (mean_square.sqrt() + epsilon)
         raise AssertionError("the last step returns")
 
     # -- Proofs -----------------------------------------------------------------------------------
@@ -447,10 +382,6 @@ class TorchLandscape:
         return self._bracket(theta1, theta2, -np.inf, gap)
 
 
-def _plain(part: Any) -> Any:
-    return part.detach().cpu().numpy() if isinstance(part, Tensor) else part
-
-
 def _layout(module: nn.Module, buffers: bool) -> tuple[dict[str, torch.Size], tuple[str, ...]]:
     """Shapes by name of what is in θ, parameters first, and names of what is not."""
     stored = module.state_dict()
@@ -470,46 +401,3 @@ def _layout(module: nn.Module, buffers: bool) -> tuple[dict[str, torch.Size], tu
     }
     (layout if buffers else others).update(statistics)
     return layout, tuple(others)
-
-
-def _by_sample(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
-    """Each sample's loss, (N,)."""
-    if loss == "cross-entropy":
-        return F.cross_entropy(outputs, y, reduction="none")
-    if loss == "error":
-        own = outputs.gather(1, y[:, None])
-        others = outputs.scatter(1, y[:, None], -torch.inf).amax(1)
-        return (~(own[:, 0] > others)).to(outputs.dtype)
-    residuals = (outputs - y).flatten(1)
-    return (residuals.square() if loss == "mse" else residuals.abs()).sum(1)
-
-
-# -- PyTorch's global settings, changed for a while -----------------------------------------------
-
-_lock = threading.Lock()
-_alone = {"calls": 0, "threads": 0}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums of gradients are split among threads; with one, their bits are always the same."""
-    with _lock:
-        if _alone["calls"] == 0:
-            _alone["threads"] = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _alone["calls"] += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _alone["calls"] -= 1
-            if _alone["calls"] == 0:
-                torch.set_num_threads(_alone["threads"])
-
-
-@contextmanager
-def _seeded(rng: np.random.Generator) -> Iterator[None]:
-    """PyTorch's own generator, seeded by `rng`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**63)))
-        yield

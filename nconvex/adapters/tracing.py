@@ -364,7 +364,7 @@ class Program:
 def _rule(node: fx.Node, module: nn.Module) -> Callable[..., Any]:
     """The rule of one step of the trace."""
     if node.op == "get_attr":
-        raise NotCertifiable(f"{node.target}, a tensor outside of a known layer")
+        raise NotCertifiable(f"the tensor {node.target}, used outside of a known layer")
     if node.op != "call_module":
         if node.target not in FUNCTIONS:
             name = getattr(node.target, "__name__", node.target)
