@@ -27,6 +27,7 @@ class Residual(nn.Module):
         self.f, self.curve = f, curve
 
     def forward(self, x):
+        """Add and bend."""
         return self.curve(x + self.f(x))
 
 
@@ -36,7 +37,9 @@ def layer(rng, channels):
         lambda: CURVES[rng.integers(len(CURVES))](),
         lambda: nn.BatchNorm2d(channels, affine=bool(rng.integers(2))),
         lambda: nn.Conv2d(channels, channels, 3, padding=1, bias=bool(rng.integers(2))),
-        lambda: nn.Conv2d(channels, channels, 2, stride=2, groups=int(rng.choice([1, channels]))),
+        lambda: nn.Conv2d(
+            channels, channels, 2, stride=2, padding=1, groups=int(rng.choice([1, channels]))
+        ),
         lambda: nn.MaxPool2d(3, 2, padding=1),
         lambda: nn.AvgPool2d(2, 1, padding=1),
         lambda: Residual(
@@ -57,7 +60,9 @@ def net(rng):
             for _ in range(rng.integers(0, 4))
             for part in (nn.Linear(width, width), nn.BatchNorm1d(width), curve())
         ]
-        return nn.Sequential(nn.Flatten(), nn.Linear(36, width), curve(), *middle, nn.Linear(width, 3))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(36, width), curve(), *middle, nn.Linear(width, 3)
+        )
     channels = int(rng.integers(1, 5))
     middle = [layer(rng, channels) for _ in range(rng.integers(1, 5))]
     head = [nn.AdaptiveAvgPool2d(1)] if rng.integers(2) else []
@@ -110,7 +115,9 @@ def main(cases=20_000, seed=0):
     while done < cases:
         case = draw(rng)
         assert case[0].certified, case[0].reason
-        kinds.update({type(part).__name__ for part in case[0].module.modules()} | {case[0].loss_name})
+        kinds.update(
+            {type(part).__name__ for part in case[0].module.modules()} | {case[0].loss_name}
+        )
         for _ in range(min(6, cases - done)):
             done += 1
             if violated(*case, rng):

@@ -27,6 +27,7 @@ RULES = {
     "dss": "definitions curve landscape string",
     "proof": "definitions kernels",
     "network": "definitions reductions kernels curve textbook landscape proof",
+    "adapters": "definitions curve textbook landscape proof",
     "samplers": "definitions reductions curve textbook landscape string dss",
     "pair": "definitions landscape train string samplers",
     "baselines": "definitions reductions curve landscape string dss network",
@@ -49,6 +50,8 @@ OUTSIDE = {
     "llvmlite": {"kernels"},  # what numba is built on, and brings along
     "sqlite3": {"survey"},
     "distributed": {"survey"},  # only for Dask, and missing without harm
+    "torch": {"adapters"},  # loaded with a user's own networks only
+    "jax": {"adapters"},
     "urllib": {"data"},
     "http": {"data"},
     "gzip": {"data"},
@@ -109,7 +112,7 @@ def test_only_the_three_dependencies_and_only_where_they_belong(path):
 
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
-    late = ("matplotlib", "sqlite3", "nconvex.commands.cli", "nconvex.survey.pairs",
+    late = ("matplotlib", "sqlite3", "torch", "jax", "nconvex.commands.cli", "nconvex.survey.pairs",
             "nconvex.kernels.classifier")  # fmt: skip
     code = f"import sys, nconvex; print([name for name in {late} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,21 +1,22 @@
 """γ's bounds on an interval for a traced module: the losses at the end of `enclosures`.
 
-*Residuals.* ρ(t) = f(t) - y lies in v - y + σ [d - e, d + e] ± ε. mse and mae are even, convex and do
-not fall away from 0, so that their mean is at most U(σ) = mean ℓ(|v - y + σ d| + |σ| e), a convex
-function of σ, which is highest at σ = ±1: two sums.
+*Residuals.* ρ(t) = f(t) - y lies in v - y + σ [d - e, d + e] ± ε. mse and mae are even, convex and
+do not fall away from 0, so that their mean is at most U(σ) = mean ℓ(|v - y + σ d| + |σ| e), a
+convex function of σ, which is highest at σ = ±1: two sums.
 
-*Cross-entropy.* Let z_k be the logit of class k less that of the label. Likewise log Σ exp z_k is at
-most log Σ exp(v_k + σ d_k + |σ| e_k), again highest at σ = ±1. If the last layer is linear, the
+*Cross-entropy.* Let z_k be the logit of class k less that of the label. Likewise log Σ exp z_k is
+at most log Σ exp(v_k + σ d_k + |σ| e_k), again highest at σ = ±1. If the last layer is linear, the
 differences are taken of its weights, before they are bounded; else of its outputs: d_k - d_label,
 e_k + e_label. A sample is surely *right* on the interval if all z_k of other classes are below 0 at
 both ends; the share of the others bounds the share of errors.
 
-*Rounding*, as in `proof.rounding`, whose R is here |v - y| + |d| + e at its largest. Residuals:
-e = ε + 4 u R; mse: 2 (R + e) e + 4 γ_n R² for each output, mae: e + 4 γ_n R + 32 u (1 + R).
-Cross-entropy: a difference of rows has weights of at most 2 A, so its ε is at most twice the largest
-of a logit, and so is that of the difference of two outputs; 32 u R more for its evaluation: the
-*margin*. log Σ exp: 16 u (classes + 16) + 2 γ_n (log classes + 4 R), R ≥ |v| + |d| + e of any
-difference. n counts N additions for each output and some.
+*Rounding*, as in `proof.rounding`, whose R is here |v - y| + |y| + |d| + e, each at its largest.
+Residuals: e' = ε + 4 u R; mse: 2 (R + e') e' + 4 γ_n R² for each output; mae: e' + 4 γ_n R +
+32 u (1 + R). Cross-entropy: a difference of rows has weights of at most A_k + A_label, from which
+its ε follows as in a linear map, for one more rounding of a weight is within n; a difference of two
+outputs errs by at most 2 ε + 8 u R. With 32 u R for its evaluation that is the *margin*, by
+which log Σ exp errs at most. Its own: 16 u (classes + 16) + 2 γ_n (log classes + 4 R), with R ≥
+|v| + |d| + e of any difference. n counts N additions for each output and some.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ mean of φ', in the range of φ' over the reach of z. Let [m - w, m + w] be what
 
   *Tanh*: φ' = 1 - tanh² falls with |z|; |φ''| = 2 |tanh| φ' ≤ B = 2 φ', and ≤ 4/√27.
   *Sigmoid* s(z) = (1 + tanh(z/2))/2: φ' = s(1-s), B = φ', and ≤ 1/√108.
-  *GELU* z P(z), with P and p the normal distribution and its density: φ' = P + z p in [-0.13, 1.13];
+  *GELU* z P(z), P and p the normal distribution and its density: φ' = P + z p in [-0.13, 1.13];
   φ'' = (2 - z²) p, B = (2 + z²) p, whose derivative is -z³ p ≤ 0.
   *SiLU* z s(z): φ' = s + z s(1-s) in [-0.1, 1.1]; φ'' = s(1-s) (2 - z tanh(z/2)), and B =
   s(1-s) (2 + z tanh(z/2)) falls: with y = z/2, T = tanh y, B' has the sign of y - T - 3 y T², and
@@ -52,23 +52,28 @@ mean of φ', in the range of φ' over the reach of z. Let [m - w, m + w] be what
 passed through.
 
 *Rounding.* u = 2⁻⁵³, γ_n = n u / (1 - n u), assumptions as in `proof.rounding`; erf is as good as
-exp. Float64 throughout: there are no faster, less exact kernels for it on a processor; sums may be
-added in any order. Let A = max(|W(θ₁)|, |W(θ₂)|), elementwise; |W| + |w| ≤ A on every interval, and
-|w| ≤ A/2, as r ≤ 1/4. The terms of v', d' and e' add up to at most A M + A_b each, taken absolutely,
-A M being A applied to M. No term suffers more than n = 2 n_in + 16 roundings: two for a weight at c,
-two for w, one for S, the product, and sums of at most 2 n_in + 2 terms. So, three such errors at most,
+exp. All is float64, for which processors have no faster and less exact kernels; sums may be added
+in any order. Let A = max(|W(θ₁)|, |W(θ₂)|), elementwise; |W| + |w| ≤ A on every interval, and
+|w| ≤ A/2, as r ≤ 1/4. The terms of v', of d' and of e' add up to at most A M + A_b each, taken
+absolutely, A M being A applied to M. No term suffers more than n = 2 n_in + 16 roundings: three for
+a weight at c, two for w, one for S, the product, and sums of at most 2 n_in + 2 terms. So, three
+such errors at most,
 
     ε' = A (ε + 3 γ_n M) + 3 γ_n A_b.
 
-A function of slopes within ±Λ passes ε on as Λ ε. What it adds: *convex*: v ± d + e errs by 2 u M,
-leaky ReLU multiplies once more, and v', d', e' by less than 12 u M together: 16 u M. *Smooth*: φ' and
-the ends of its range err by 20 u, and S/2 B is rounded up (B by 64 u and by 2⁻⁴⁰ of itself, which is
-more than its error; |z| - S down). So m and w err by 21 u each, and by 48 u S in all; φ errs by
-24 u (1 + |z|), its arguments included: 96 u (1 + M). *Products*: 16 u M_x M_y, and the inherited
-M_x ε_y + M_y ε_x + ε_x ε_y. *i(t)*: var(c ± r) + ϵ is a sum of positive terms, which errs by 5 u
-relatively; i, d, e by 32 u (u₊ + u₋ + i) together. *Means* of k: γ_(k+8) M; *sums* 8 u M. ν = 2⁻⁹⁶⁰,
-added to every A and to every ε, stands for all products that underflow.
-Every ε is a sum of positive terms, with a relative error far below 1e-6; losses multiply by 1.01.
+A function of slopes within ±Λ passes ε on as Λ ε. What it adds:
+  *Convex*: v ± d + e errs by 2 u M, leaky ReLU multiplies once more, and v', d', e' err by less
+  than 12 u M together: 16 u M.
+  *Smooth*: φ' and the ends of its range err by 20 u. S/2 B is rounded up, B by 64 u and by 2⁻⁴⁰ of
+  itself, which is more than its error, and |z| - S is rounded down. So m and w err by 21 u each and
+  the slopes' products by 48 u S in all; φ errs by 24 u (1 + |z|), its argument's included. Together
+  less than 96 u (1 + M).
+  *Products*: 16 u M_x M_y, and the inherited M_x ε_y + M_y ε_x + ε_x ε_y.
+  *i(t)*: var(c ± r) + ϵ is a sum of positive terms, which errs by 5 u relatively; i, d and e err by
+  32 u (u₊ + u₋ + i) together.
+  *Means* of k: γ_(k+8) M. *Sums*: 8 u M.
+ν = 2⁻⁹⁶⁰, added to every A and to every ε, stands for all products that underflow. Each ε is a sum
+of positive terms, with a relative error far below 1e-6; losses multiply by 1.01.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ class TorchLandscape:
         self.X, self.y = self._checked("train", train)
         self.X_test, self.y_test = self._checked("test", test)
         self.batch = min(batch, len(self.X))
+        self._chunk = self._at_once()
 
     @property
     def _sizes(self) -> list[tuple[torch.Size, int]]:
@@ -231,9 +232,8 @@ class TorchLandscape:
         shape = tuple(outputs.shape[1:])
         return inputs, torch.from_numpy(require_targets(f"{name}[1]", self._loss, y, shape))
 
-    @cached_property
-    def _chunk(self) -> int:
-        """Samples that are evaluated at once."""
+    def _at_once(self) -> int:
+        """How many samples are evaluated at once."""
         widest = [int(self.X_test[0].numel())]
         hooks = [
             layer.register_forward_hook(

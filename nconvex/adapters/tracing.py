@@ -57,6 +57,9 @@ class Interval:
         return None if tensor is None else self.weights(tensor)
 
 
+#: For rules without parameters.
+NOWHERE = Interval({}, {}, {}, 0.0, 0.0)
+
 #: Makes a layer's enclosure from that of its input.
 Rule = Callable[[Enclosure, Interval], Enclosure]
 
@@ -198,7 +201,7 @@ def _concatenate(parts: Any, dim: int = 0) -> Enclosure:
         ]
         return torch.cat(filled, dim)
 
-    return Enclosure(*(join(name) for name in Enclosure._fields))  # type: ignore[arg-type]
+    return Enclosure(*(join(name) for name in Enclosure._fields))
 
 
 def _view(x: Enclosure, *shape: Any) -> Enclosure:
@@ -220,7 +223,7 @@ def _mean(x: Enclosure, *args: Any, **kwargs: Any) -> Enclosure:
 
 def _leaky(x: Enclosure, negative_slope: float = 0.01, inplace: bool = False) -> Enclosure:
     rule = _rectifier(negative_slope, lambda a: F.leaky_relu(a, negative_slope))
-    return rule(x, None)  # type: ignore[arg-type]
+    return rule(x, NOWHERE)
 
 
 def _dropout(x: Enclosure, p: float = 0.5, training: bool = True, **kwargs: Any) -> Enclosure:
@@ -264,7 +267,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     F.leaky_relu: _leaky,
     **dict.fromkeys((F.tanh, torch.tanh, "tanh", "tanh_"), _tanh),
     **dict.fromkeys((F.sigmoid, torch.sigmoid, "sigmoid", "sigmoid_"), _sigmoid),
-    F.gelu: lambda x, approximate="none": _gelu(approximate)(x, None),  # type: ignore[arg-type]
+    F.gelu: lambda x, approximate="none": _gelu(approximate)(x, NOWHERE),
     F.silu: lambda x, **kwargs: rules.smooth(x, rules.SILU),
     F.max_pool1d: _max_pooled(F.max_pool1d),
     F.max_pool2d: _max_pooled(F.max_pool2d),

@@ -1,5 +1,6 @@
 """Any PyTorch module as a landscape."""
 
+import doctest
 import pickle
 
 import numpy as np
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
+from nconvex.adapters import pytorch  # noqa: E402
 from nconvex.adapters.pytorch import TorchLandscape  # noqa: E402
 
 FAST = nc.RMSProp(learning_rate=1e-2, final_learning_rate=1e-3, budget=300)
@@ -98,10 +100,8 @@ def test_a_tie_is_an_error():
 
 
 def test_the_gradient_is_that_of_the_loss():
-    train, test = blobs()
-    surface = TorchLandscape(
-        mlp(), "mse", (train[0], np.eye(3)[train[1]]), (train[0], np.eye(3)[train[1]])
-    )
+    (X, y), _ = blobs()
+    surface = TorchLandscape(mlp(), "mse", (X, np.eye(3)[y]), (X, np.eye(3)[y]))
     rng = np.random.default_rng(0)
     theta = surface.initial(rng)
     direction = rng.normal(size=theta.size)
@@ -131,6 +131,24 @@ def test_descents_have_the_same_bits_for_any_number_of_threads():
     assert not np.allclose(found[0], start)
     mean = surface._tensors(torch.from_numpy(found[0]))["1.running_mean"]
     assert mean.abs().max() > 0.01  # statistics follow the batches
+
+
+def test_losses_and_proofs_have_the_same_bits_for_any_number_of_threads():
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 3)
+    )
+    surface = TorchLandscape(net, "cross-entropy", *blobs(900, (1, 8, 8)))
+    a, b = (surface.initial(rng) for rng in rngs(1, 2))
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append((surface.loss(a), surface.max_gamma(a, b, 3.0)))
+    torch.set_num_threads(1)
+    assert found[0] == found[1]
+
+
+def test_the_examples_of_the_docstrings_run():
+    assert not doctest.testmod(pytorch).failed
 
 
 def test_two_networks_are_connected_with_proof():

@@ -1,5 +1,6 @@
 """Any function of a JAX pytree as a landscape."""
 
+import doctest
 import pickle
 
 import numpy as np
@@ -11,6 +12,7 @@ from nconvex.adapters import data
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 import jax.numpy as jnp  # noqa: E402
 
+from nconvex.adapters import pytrees  # noqa: E402
 from nconvex.adapters.pytrees import JaxLandscape  # noqa: E402
 
 
@@ -81,6 +83,10 @@ def test_two_pytrees_are_connected_by_sampling():
     assert string.evidence == "sampled"
     again = nc.connect(pickle.loads(pickle.dumps(surface)), a.theta, b.theta, L0=0.2)
     assert (again.beads == string.beads).all()
+
+
+def test_the_example_of_the_docstring_runs():
+    assert not doctest.testmod(pytrees).failed
 
 
 def test_wrong_input_is_refused():
