@@ -58,32 +58,21 @@ def batches(samples: int, batch: int, rng: np.random.Generator) -> Iterator[Tens
         yield from (part for part in order.split(batch) if len(part) == batch)
 
 
-# -- PyTorch's global settings, changed for a while -----------------------------------------------
-
-_lock = threading.Lock()
-_alone = {"calls": 0, "threads": 0}
+#: PyTorch's generator and number of threads are the process's, so that descents take turns.
+_turn = threading.RLock()
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums of gradients are split among threads; with one, their bits are always the same."""
-    with _lock:
-        if _alone["calls"] == 0:
-            _alone["threads"] = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _alone["calls"] += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _alone["calls"] -= 1
-            if _alone["calls"] == 0:
-                torch.set_num_threads(_alone["threads"])
+def alone(rng: np.random.Generator) -> Iterator[None]:
+    """Seed PyTorch's own generator by `rng` for a while, on one thread.
 
-
-@contextmanager
-def seeded(rng: np.random.Generator) -> Iterator[None]:
-    """PyTorch's own generator, seeded by `rng`."""
-    with torch.random.fork_rng(devices=[]):
+    Sums of gradients are split among threads; with one, their bits are always the same.
+    """
+    with _turn, torch.random.fork_rng(devices=[]):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         torch.manual_seed(int(rng.integers(2**63)))
-        yield
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -128,7 +129,7 @@ class TorchLandscape:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        derived = ("_proof", "_module32")
+        derived = ("_proof", "_copies", "_module32")
         return {name: value for name, value in self.__dict__.items() if name not in derived}
 
     def describe(self) -> dict[str, np.ndarray]:
@@ -193,7 +194,7 @@ class TorchLandscape:
         if self._initial is not None:
             return require_theta("the start", self._initial(rng), self.n_parameters)
         module = deepcopy(self.module)
-        with descents.seeded(rng):
+        with descents.alone(rng):
             for name, layer in module.named_modules():
                 reset = getattr(layer, "reset_parameters", None) or getattr(
                     layer, "_reset_parameters", None
@@ -261,12 +262,19 @@ class TorchLandscape:
     def loss(self, theta: np.ndarray) -> float:
         """Return the loss on the test set for θ (P,), in float64."""
         theta = require_theta("theta", theta, self.n_parameters)
-        return self._test_loss(self.module, self._tensors(torch.from_numpy(theta)), self.X_test)
+        if not hasattr(self._copies, "module"):  # a call puts θ into it, in the eyes of all threads
+            self._copies.module = deepcopy(self.module)
+        tensors = self._tensors(torch.from_numpy(theta))
+        return self._test_loss(self._copies.module, tensors, self.X_test)
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set, at each t (T,)."""
         theta1, theta2 = require_ends(theta1, theta2, self.n_parameters)
         return np.array([self.loss(interpolate(theta1, theta2, s)) for s in require_t(t)])
+
+    @cached_property
+    def _copies(self) -> threading.local:
+        return threading.local()
 
     # -- Descents ---------------------------------------------------------------------------------
 
@@ -297,7 +305,7 @@ class TorchLandscape:
             found = X[samples], y[samples]
             return descents.gradient(module, tensors, leaves, self._loss, *found)
 
-        with descents.one_thread(), descents.seeded(rng):
+        with descents.alone(rng):
             yield w, tensors, gradient
 
     def _as_descents(self, X: Tensor) -> Tensor:
@@ -317,7 +325,7 @@ class TorchLandscape:
         require_number("target", target)
         theta = require_theta("theta", theta, self.n_parameters)
         rate, shrink, decay, epsilon, check_every = self.rmsprop.numbers
-        X_test = self._as_descents(self.X_test)
+        X_test, evaluated = self._as_descents(self.X_test), deepcopy(self._module32)
         wanted = target * (1.0 - FLOAT32_ROUNDING) if self._labelled else target
         order = descents.batches(len(self.X), self.batch, rng)
         mean_square: Tensor | float = 0.0
@@ -325,7 +333,7 @@ class TorchLandscape:
             for step in range(self.rmsprop.budget + 1):
                 over = step == self.rmsprop.budget
                 if step % check_every == 0 or over:
-                    reached = self._test_loss(self._module32, tensors, X_test)
+                    reached = self._test_loss(evaluated, tensors, X_test)
                     if over or not wanted < reached < np.inf:
                         found = w.double().numpy().copy()
                         if not np.isfinite(found).all():

@@ -2,6 +2,7 @@
 
 import doctest
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -133,6 +134,21 @@ def test_descents_have_the_same_bits_for_any_number_of_threads():
     assert mean.abs().max() > 0.01  # statistics follow the batches
 
 
+def test_python_threads_do_not_disturb_one_another():
+    net = nn.Sequential(nn.Linear(4, 6), nn.Dropout(), nn.ReLU(), nn.Linear(6, 3))
+    surface = landscape(net)
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        descent = surface.descend(surface.initial(rng), 1e-9, rng)
+        return descent.loss, surface.max_gamma(descent.theta, -descent.theta, 1.0)
+
+    expected = [work(seed) for seed in range(4)]
+    surface = pickle.loads(pickle.dumps(surface))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == expected
+
+
 def test_losses_and_proofs_have_the_same_bits_for_any_number_of_threads():
     net = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 3)
@@ -162,6 +178,23 @@ def test_two_networks_are_connected_with_proof():
         string.beads, string.beads[1:], string.segment_upper, strict=False
     ):
         assert surface.gamma(left, right, t).max() <= upper
+
+
+def test_two_files_of_weights_are_connected_with_proof(tmp_path):
+    train, test = blobs()
+    for name in ("a.pt", "b.pt"):  # as their owner trained them
+        net = mlp(norm=True)
+        optimizer = torch.optim.Adam(net.parameters(), 0.02)
+        for _ in range(150):
+            optimizer.zero_grad()
+            F.cross_entropy(net(torch.tensor(train[0]).float()), torch.tensor(train[1])).backward()
+            optimizer.step()
+        torch.save(net.state_dict(), tmp_path / name)
+    surface = TorchLandscape(net, "cross-entropy", train, test, rmsprop=FAST, buffers=True)
+    a, b = (surface.theta_of(torch.load(tmp_path / name)) for name in ("a.pt", "b.pt"))
+    string = nc.connect(surface, a, b, L0=1.2 * max(surface.loss(a), surface.loss(b)) + 0.1)
+    assert string.connected
+    assert string.evidence == "proven"
 
 
 class Odd(nn.Module):
