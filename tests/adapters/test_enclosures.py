@@ -104,17 +104,17 @@ def test_no_point_of_an_interval_lies_above_its_bound(layer):
     for seed, loss in enumerate(LOSSES):
         case = make(layer, loss, seed, scale=rng.choice([0.1, 1.0, 4.0]), buffers=seed != 1)
         assert case[0].reason is None
-        for level in (2, 3, 6, 10):
+        for level in (2, 4, 9):
             assert not violated(case, *interval(rng, level))
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_bounds_close_with_the_square_of_the_interval(layer):
-    case = make(layer, "mse", seed=3, scale=0.3)
+    case = make(layer, "mse", seed=3, scale=0.3, samples=3)
     excess = []
     for r in (2.0**-8, 2.0**-9, 2.0**-10):
         excess.append(0.0)
-        for c in r * (2 * np.arange(0, 2.0**-1 / r, 16) + 1):
+        for c in r * (2 * np.arange(0, 2.0**-1 / r, 32) + 1):
             _, bound, _ = enclose(*case, c, r)
             ends = case[0].gamma(*case[1:], np.array([c - r, c, c + r]))
             excess[-1] += bound - ends.max()
@@ -198,7 +198,7 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_holds_whatever_its_inputs_do(rule):
     torch.manual_seed(0)
-    assert all(RULES[rule]() for _ in range(30))
+    assert all(RULES[rule]() for _ in range(20))
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky", "max"])

@@ -78,10 +78,10 @@ def test_trees_go_in_and_out():
 def test_two_pytrees_are_connected_by_sampling():
     surface = landscape()
     a, b = (nc.train(surface, L0=0.15, seed=seed) for seed in (1, 2))
-    string = nc.connect(surface, a.theta, b.theta, L0=0.2)
+    string = nc.connect(surface, a.theta, b.theta, L0=0.4)
     assert string.connected
     assert string.evidence == "sampled"
-    again = nc.connect(pickle.loads(pickle.dumps(surface)), a.theta, b.theta, L0=0.2)
+    again = nc.connect(pickle.loads(pickle.dumps(surface)), a.theta, b.theta, L0=0.4)
     assert (again.beads == string.beads).all()
 
 
