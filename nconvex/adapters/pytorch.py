@@ -162,6 +162,8 @@ class TorchLandscape:
         if not isinstance(given, Mapping):
             raise NconvexError(f"theta_of takes a module or its state dict, not {shown(given)}")
         own = self.module.state_dict()
+        if unknown := sorted(map(str, given.keys() - own.keys())):
+            raise NconvexError(f"{unknown[0]} is not in this landscape's module")
         for name in (*self._layout, *self.frozen):
             there = given.get(name)
             if not isinstance(there, Tensor) or there.shape != own[name].shape:
@@ -179,9 +181,13 @@ class TorchLandscape:
         """Write θ (P,) and what is frozen into a module of the same architecture; return it."""
         theta = require_theta("theta", theta, self.n_parameters)
         require_kind("module", module, nn.Module, "torch.nn.Sequential(...)")
-        state = {**self.module.state_dict(), **self._tensors(torch.from_numpy(theta))}
+        own = deepcopy(self.module)
+        with torch.no_grad():  # by name into a copy, where tied weights are one tensor
+            for name, part in self._tensors(torch.from_numpy(theta)).items():
+                layer, _, attribute = name.rpartition(".")
+                getattr(own.get_submodule(layer), attribute).copy_(part)
         try:
-            module.load_state_dict(state)
+            module.load_state_dict(own.state_dict())
         except RuntimeError as error:
             raise NconvexError(
                 f"θ does not fit the module: {' '.join(str(error).split())}"

@@ -188,7 +188,8 @@ def _add(x: Any, y: Any, alpha: float = 1) -> Enclosure:
 
 
 def _concatenate(parts: Any, dim: int = 0) -> Enclosure:
-    if dim == 0 or not all(isinstance(part, Enclosure) for part in parts):
+    layers = all(isinstance(part, Enclosure) for part in parts)
+    if not layers or dim % parts[0].v.ndim == 0:
         raise NotCertifiable("only layers' outputs can be put together, and not along samples")
 
     def join(name: str) -> Tensor | None:

@@ -288,6 +288,21 @@ def test_tied_weights_count_once():
     assert surface.certified
     a, b = (surface.initial(rng) for rng in rngs(1, 2))
     assert surface.gamma(a, b, np.linspace(0, 1, 33)).max() <= surface.bracket(a, b, 1e-2).upper
+    assert (surface.theta_of(surface.load_into(net.double(), a)) == a).all()
+
+
+@pytest.mark.parametrize("frozen", [(0, "weight"), (0, "bias"), (0, None), (2, None), (4, None)])
+def test_frozen_layers_are_certified(frozen):
+    net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3))
+    for name, parameter in net[frozen[0]].named_parameters():
+        parameter.requires_grad_(frozen[1] not in (name, None))
+    surface = landscape(net)
+    a, b = (surface.initial(rng) for rng in rngs(1, 2))
+    a, b = 4 * a, 4 * b
+    peak = surface.bracket(a, b, 1e-2)
+    assert peak.certified
+    dense = surface.gamma(a, b, np.linspace(0, 1, 65)).max()
+    assert peak.lower * 0.9 <= dense <= peak.upper <= 1.02 * dense
 
 
 def test_a_landscape_can_be_pickled_and_stored(tmp_path):
@@ -322,6 +337,7 @@ WRONG = {
     "train[0][2, 1] is nan": lambda: TorchLandscape(
         mlp(), "error", (np.where(np.arange(24).reshape(6, 4) == 9, np.nan, X), Y), (X, Y)
     ),
+    "3.bias is not in this": lambda: landscape().theta_of(nn.Sequential(*mlp(), nn.Linear(3, 3))),
     "0.weight is missing": lambda: landscape().theta_of({}),
     "has 3 parameters; this landscape has 51": lambda: landscape().loss(np.zeros(3)),
     "does not fit the module": lambda: landscape().load_into(nn.Linear(2, 2), np.zeros(51)),
