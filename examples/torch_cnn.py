@@ -3,7 +3,7 @@
     pip install "nconvex[torch]" scikit-learn
     python examples/torch_cnn.py
 
-Takes about a minute. For networks of your own that were trained elsewhere, two `.pt` files with
+Takes half a minute. For networks of your own that were trained elsewhere, two `.pt` files with
 state dicts say, the ends are `landscape.theta_of(torch.load("a.pt"))` and so on.
 """
 
@@ -14,7 +14,7 @@ from torch import nn
 import nconvex as nc
 from nconvex.adapters.pytorch import TorchLandscape
 
-L0 = 0.3
+L0 = 0.5
 
 
 def main():
