@@ -41,6 +41,8 @@ from nconvex.training import train
 
 if TYPE_CHECKING:
     from nconvex import baselines, lower_bounds, mnist, plots, quad, survey
+    from nconvex.adapters.pytorch import TorchLandscape
+    from nconvex.adapters.pytrees import JaxLandscape
     from nconvex.network.classification import Classification
     from nconvex.samplers.barrier import Barrier, barrier
     from nconvex.samplers.merging import Connectivity, connectivity
@@ -48,15 +50,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CITATION", "MLP", "Barrier", "BreadthFirst", "Classification", "ConnectionStatus",
-    "Connectivity", "EndpointAboveL0", "FunctionLandscape", "Interrupted", "Landscape",
-    "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive", "Springs", "String",
-    "Tightening", "Training", "TrainingStatus", "__version__", "barrier", "baselines", "connect",
-    "connectivity", "interpolate", "load_string", "lower_bounds", "mnist", "plots", "quad",
-    "run_pair", "string_through", "survey", "tighten", "train",
+    "Connectivity", "EndpointAboveL0", "FunctionLandscape", "Interrupted", "JaxLandscape",
+    "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive", "Springs",
+    "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus", "__version__",
+    "barrier", "baselines", "connect", "connectivity", "interpolate", "load_string",
+    "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
+    "train",
 ]  # fmt: skip
 
 #: Loaded on first use, for they bring matplotlib, SQLite or many kernels.
 _LATER = {
+    "JaxLandscape": "adapters.pytrees",
+    "TorchLandscape": "adapters.pytorch",
     "Barrier": "samplers.barrier",
     "Classification": "network.classification",
     "Connectivity": "samplers.merging",
@@ -71,7 +76,12 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'nconvex' has no attribute {name!r}")
     if name in _LATER:
-        return getattr(importlib.import_module(f"nconvex.{_LATER[name]}"), name)
+        try:
+            return getattr(importlib.import_module(f"nconvex.{_LATER[name]}"), name)
+        except ModuleNotFoundError as error:  # an AttributeError, so that help(nconvex) goes on
+            raise AttributeError(
+                f"nconvex.{name} needs {error.name}; install nconvex[{error.name}]"
+            ) from error
     return importlib.import_module(f"nconvex.{name}")
 
 

@@ -22,13 +22,13 @@ RULES = {
     "textbook": "definitions kernels",
     "curve": "definitions",
     "landscape": "definitions",
-    "adapters": "definitions curve textbook landscape",
     "training": "definitions landscape",
     "saved": "definitions",
     "string": "definitions files reductions saved curve landscape",
     "dss": "definitions curve landscape string",
     "proof": "definitions kernels",
     "network": "definitions reductions kernels curve textbook landscape proof",
+    "adapters": "definitions curve textbook landscape proof",
     "samplers": "definitions reductions curve textbook landscape string dss",
     "pair": "definitions landscape training string dss samplers",
     "baselines": "definitions reductions curve landscape string dss network",
@@ -51,6 +51,8 @@ OUTSIDE = {
     "llvmlite": {"kernels"},  # what numba is built on, and brings along
     "sqlite3": {"pairs"},
     "distributed": {"commands", "pairs"},  # only for Dask, and missing without harm
+    "torch": {"adapters"},  # loaded with a user's own networks only
+    "jax": {"adapters"},
     "urllib": {"data"},
     "http": {"data"},
     "gzip": {"data"},
@@ -111,7 +113,8 @@ def test_only_the_three_dependencies_and_only_where_they_belong(path):
 
 
 def test_the_package_loads_neither_matplotlib_nor_argparse():
-    late = ("matplotlib", "sqlite3", "nconvex.commands.arguments", "nconvex.pairs.setting",
+    late = ("matplotlib", "sqlite3", "torch", "jax", "nconvex.commands.arguments",
+            "nconvex.pairs.setting",
             "nconvex.kernels.classifier")  # fmt: skip
     code = (
         "import sys, nconvex; nconvex.quad.problem()\n"

@@ -63,9 +63,14 @@ SHORT = {
     "revive.py": ["--pairs", "3"],
 }
 
+#: What an example needs beside the package.
+NEEDS = {"torch_cnn.py": ("torch", "sklearn")}
+
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_run(example, tmp_path):
+    for library in NEEDS.get(example.name, ()):
+        pytest.importorskip(library, reason=f"{library} is not installed")
     run = subprocess.run(
         [sys.executable, "-W", "error", str(example), *SHORT.get(example.name, [])],
         cwd=tmp_path,

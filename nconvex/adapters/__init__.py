@@ -1,1 +1,1 @@
-"""Landscapes made from any function."""
+"""Landscapes made from functions, and from networks of other libraries, loaded when asked for."""
