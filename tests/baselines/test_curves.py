@@ -83,7 +83,7 @@ def test_a_curves_gradient_is_that_of_its_mean_loss():
 
     inner = points[1:-1].ravel()
     check_gradient(mean_loss, gradient.ravel(), inner, tolerance=1e-6)
-    with pytest.raises(AssertionError):  # a injected wrong one: shifted by one bend
+    with pytest.raises(AssertionError):  # an injected wrong one: shifted by one bend
         check_gradient(mean_loss, np.roll(gradient, 1, 0).ravel(), inner, tolerance=1e-6)
 
 

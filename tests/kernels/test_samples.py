@@ -67,7 +67,7 @@ def test_gradient_agrees_with_central_differences(activation, loss):
 
 
 @pytest.mark.parametrize("parameter", [0, 5, -1])
-def test_the_gradient_checker_catches_a_injected_wrong_gradient(parameter):
+def test_the_gradient_checker_catches_an_injected_wrong_gradient(parameter):
     problem, theta = make(MLP((2, 3, 3, 1), "tanh"), "mse", samples=12)
     _, gradient = problem.loss_and_gradient(theta)
     gradient[parameter] *= 1.001

@@ -23,7 +23,7 @@ def test_the_pull_is_the_gradient_of_the_springs_and_of_the_hyperplane():
     check_gradient(
         lambda x: energy(x, 0.3, 0.7), pull(THETA, A, B, 0.3, 0.7), THETA, tolerance=1e-7
     )
-    with pytest.raises(AssertionError):  # a injected wrong one
+    with pytest.raises(AssertionError):  # an injected wrong one
         check_gradient(
             lambda x: energy(x, 0.3, 0.7), pull(THETA, A, B, 0.3, -0.7), THETA, tolerance=1e-7
         )
