@@ -81,8 +81,3 @@ def test_examples_run(example, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     assert run.stdout
-
-
-def test_everything_public_is_documented():
-    for name in nc.__all__:
-        assert getattr(nc, name).__doc__ or name == "__version__" or name == "CITATION"
