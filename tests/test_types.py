@@ -1,10 +1,14 @@
 """What runs is accepted by a strict type checker, and what cannot run is not."""
 
 import importlib.util
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import nconvex
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mypy") is None, reason="needs mypy, nconvex[lint]"
@@ -51,6 +55,7 @@ def test_a_strict_type_checker_agrees(tmp_path):
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir",
          str(tmp_path / "cache"), "right.py", "wrong.py"],
         cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(Path(nconvex.__file__).parents[1])},
         capture_output=True,
         text=True,
     )  # fmt: skip
