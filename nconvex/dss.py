@@ -47,68 +47,13 @@ MAX_DEPTH = 64
 Progress = Callable[[Insertion], None]
 
 
-@dataclass(frozen=True)
-class Plain:
-    """The draft's algorithm, with its settings.
-
-    Every branch is searched to its end, also when another has already failed, so that Γ̃ is
-    equation (4)'s. A bead is a model that step 3 trains. One that stays above α L₀ is not inserted:
-    its segment remains above L₀, and is listed in the string's `failures`.
-
-    Attributes:
-        alpha: Beads are trained to alpha L0. At 1 they just pass, and the recursion may need many.
-            Far below 1 descents are longer and fewer beads can be trained. A bead may also leave a
-            narrow pass for a valley; then the path over the pass is never found.
-        depth: Recursions allowed: up to 2^depth segments.
-        insert: Where step 3 starts from: "peak", at t*, or "midpoint", at t = 1/2. The latter
-            departs from step 2, as the authors' published code does. Either way the maximum at t*
-            is what is reported.
-
-    Example:
-        >>> Plain(alpha=0.95)
-        Plain(alpha=0.95, depth=10, insert='peak')
-    """
-
-    alpha: float = 0.8
-    depth: int = 10
-    insert: Literal["peak", "midpoint"] = "peak"
-
-    #: How commands and results call it.
-    name: ClassVar[str] = "plain"
-
-    def __post_init__(self) -> None:
-        require_alpha(self.alpha)
-        require_integer("depth", self.depth, 0, MAX_DEPTH)
-        require_choice("insert", self.insert, INSERTIONS)
-        object.__setattr__(self, "alpha", float(self.alpha))
-        object.__setattr__(self, "depth", int(self.depth))
-
-    def search(
-        self,
-        landscape: Landscape,
-        theta1: np.ndarray,
-        theta2: np.ndarray,
-        L0: float,
-        seed: tuple[int, ...],
-        progress: Progress | None,
-    ) -> String:
-        """Search for a path between two models that lie below L₀ (steps 2 to 5).
-
-        Arguments are those of `connect`, which has checked them.
-
-        Raises:
-            Interrupted: Ctrl-C; the exception's `string` holds what was found.
-        """
-        return Search(landscape, L0, self, seed, progress).run(theta1, theta2)
-
-
 @dataclass
 class Search:
     """One search: its settings, and what it has found, filed by place in the recursion tree.
 
     Since everything is filed by place, the string can be read off at any moment, and does not
     depend on the order in which places were visited. Other samplers override `descend`,
-    `try_again` and `halves`.
+    `try_again`, `halves` or all of `run`. Arguments are those of `connect`, which has checked them.
     """
 
     landscape: Landscape
@@ -249,3 +194,43 @@ class Search:
         if len(place) == self.sampler.depth:
             return ConnectionStatus.DEPTH_EXHAUSTED
         return self.untried
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The draft's algorithm, with its settings.
+
+    Every branch is searched to its end, also when another has already failed, so that Γ̃ is
+    equation (4)'s. A bead is a model that step 3 trains. One that stays above α L₀ is not inserted:
+    its segment remains above L₀, and is listed in the string's `failures`.
+
+    Attributes:
+        alpha: Beads are trained to alpha L0. At 1 they just pass, and the recursion may need many.
+            Far below 1 descents are longer and fewer beads can be trained. A bead may also leave a
+            narrow pass for a valley; then the path over the pass is never found.
+        depth: Recursions allowed: up to 2^depth segments.
+        insert: Where step 3 starts from: "peak", at t*, or "midpoint", at t = 1/2. The latter
+            departs from step 2, as the authors' published code does. Either way the maximum at t*
+            is what is reported.
+
+    Example:
+        >>> Plain(alpha=0.95)
+        Plain(alpha=0.95, depth=10, insert='peak')
+    """
+
+    alpha: float = 0.8
+    depth: int = 10
+    insert: Literal["peak", "midpoint"] = "peak"
+
+    #: How commands and results call it.
+    name: ClassVar[str] = "plain"
+
+    #: What `connect` runs with these settings.
+    search: ClassVar[type[Search]] = Search
+
+    def __post_init__(self) -> None:
+        require_alpha(self.alpha)
+        require_integer("depth", self.depth, 0, MAX_DEPTH)
+        require_choice("insert", self.insert, INSERTIONS)
+        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "depth", int(self.depth))

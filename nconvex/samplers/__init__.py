@@ -88,4 +88,4 @@ def connect(
     """
     chosen = sampler_of(sampler, alpha, depth)
     theta1, theta2, seed = accepted(landscape, theta1, theta2, L0, seed)
-    return chosen.search(landscape, theta1, theta2, float(L0), seed, progress)
+    return chosen.search(landscape, float(L0), chosen, seed, progress).run(theta1, theta2)

@@ -30,66 +30,30 @@ from nconvex.definitions import (
     child,
     generator,
 )
-from nconvex.dss import Plain, Progress, Search
-from nconvex.landscape import Landscape
+from nconvex.dss import Plain, Search
 from nconvex.string import String, bracketed, joined, string_through
 
 #: Each level is this part of the one above it; with 0.25 or 0.8 about as many pairs connect.
 LOWERING = 0.5
 
 
-@dataclass(frozen=True)
-class BreadthFirst(Plain):
-    """The later paper's sampler: all beads of the string are lowered together, level by level.
-
-    A string that is not connected is that of the level at which the search failed. In its trace,
-    `attempt` is the level's number.
-
-    Attributes:
-        alpha: At each level beads are trained to alpha times the level.
-        depth: Recursions allowed on a segment at one level.
-        insert: As for `Plain`.
-
-    Example:
-        >>> BreadthFirst(depth=8).alpha
-        0.8
-    """
-
-    name: ClassVar[str] = "breadth-first"
-
-    def search(
-        self,
-        landscape: Landscape,
-        theta1: np.ndarray,
-        theta2: np.ndarray,
-        L0: float,
-        seed: tuple[int, ...],
-        progress: Progress | None,
-    ) -> String:
-        """Search between two models, from the straight line's maximum down to L₀."""
-        levels = _Levels(landscape, L0, self, seed, progress, [theta1, theta2])
-        try:
-            return levels.run()
-        except KeyboardInterrupt:
-            raise Interrupted(levels.unfinished(ConnectionStatus.INTERRUPTED)) from None
-
-
 @dataclass
-class _Levels:
-    """The string at the current level, and what is on record; arguments are those of `search`."""
+class _Levels(Search):
+    """The string's models at the current level, and the level's number."""
 
-    landscape: Landscape
-    L0: float
-    sampler: BreadthFirst
-    seed: tuple[int, ...]
-    progress: Progress | None
-    beads: list[np.ndarray]
-    number: int = 0
-    trace: list[Insertion] = field(default_factory=list)
+    models: list[np.ndarray] = field(default_factory=list, init=False)
+    number: int = field(default=0, init=False)
 
-    def run(self) -> String:
-        """Lower the string until it lies below L₀, or fails."""
-        theta1, theta2 = self.beads
+    def run(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
+        """Lower the string from the straight line's maximum, until it lies below L₀ or fails."""
+        self.models = [theta1, theta2]
+        try:
+            return self.lowered(theta1, theta2)
+        except KeyboardInterrupt:
+            raise Interrupted(self.unfinished(ConnectionStatus.INTERRUPTED)) from None
+
+    def lowered(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
+        """Lower the string level by level."""
         level = max(self.L0, peak_between(self.landscape, theta1, theta2, self.L0).upper)
         while True:
             level = max(self.L0, LOWERING * level) if np.isfinite(level) else self.L0
@@ -97,36 +61,36 @@ class _Levels:
             if stuck is not None:
                 return self.unfinished(ConnectionStatus.BEAD_UNTRAINABLE, {stuck - 1, stuck})
             string = self.connect(level)
-            self.beads = list(string.beads)
+            self.models = list(string.beads)
             if level == self.L0 or not string.connected:
                 return bracketed(self.landscape, self.finished(string))
             self.number += 1
 
     def lower(self, target: float) -> int | None:
         """Train the inserted beads down to a level's target; return the first that stays above."""
-        for number in range(1, len(self.beads) - 1):
-            before = self.landscape.loss(self.beads[number])
+        for number in range(1, len(self.models) - 1):
+            before = self.landscape.loss(self.models[number])
             if before <= target:
                 continue
             rng = generator(child(self.seed, self.number, 0, number))
-            descent = self.landscape.descend(self.beads[number], target, rng)
-            self.record(Insertion.of(descent, before, Move.LOWER))
+            descent = self.landscape.descend(self.models[number], target, rng)
+            self.note(Insertion.of(descent, before, Move.LOWER))
             if descent.status is not DescentStatus.REACHED:
                 return number
-            self.beads[number] = descent.theta
+            self.models[number] = descent.theta
         return None
 
     def connect(self, level: float) -> String:
         """Steps 2 to 5 on each segment, with the level for L₀."""
         strings = []
-        for segment, (left, right) in enumerate(itertools.pairwise(self.beads)):
+        for segment, (left, right) in enumerate(itertools.pairwise(self.models)):
             seed = child(self.seed, self.number, 1, segment)
-            search = Search(self.landscape, level, self.sampler, seed, self.record)
+            search = Search(self.landscape, level, self.sampler, seed, self.note)
             search.explore(left, right, "")
             strings.append(search.string(left, right))
         return joined(strings)
 
-    def record(self, insertion: Insertion) -> None:
+    def note(self, insertion: Insertion) -> None:
         """Put one descent on record."""
         self.trace.append(replace(insertion, attempt=self.number))
         if self.progress is not None:
@@ -153,7 +117,7 @@ class _Levels:
 
     def unfinished(self, reason: ConnectionStatus, where: Container[int] | None = None) -> String:
         """The string as it is; `where` names the segments that failed."""
-        string = string_through(self.landscape, self.beads, self.L0)
+        string = string_through(self.landscape, self.models, self.L0)
         above = string.failures
         failed = above if where is None else [segment for segment in above if segment in where]
         statuses = tuple(
@@ -165,3 +129,24 @@ class _Levels:
             for segment in range(len(string.peaks))
         )
         return self.finished(replace(string, segment_status=statuses))
+
+
+@dataclass(frozen=True)
+class BreadthFirst(Plain):
+    """The later paper's sampler: all beads of the string are lowered together, level by level.
+
+    A string that is not connected is that of the level at which the search failed. In its trace,
+    `attempt` is the level's number.
+
+    Attributes:
+        alpha: At each level beads are trained to alpha times the level.
+        depth: Recursions allowed on a segment at one level.
+        insert: As for `Plain`.
+
+    Example:
+        >>> BreadthFirst(depth=8).alpha
+        0.8
+    """
+
+    name: ClassVar[str] = "breadth-first"
+    search: ClassVar[type[Search]] = _Levels

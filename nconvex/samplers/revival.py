@@ -41,7 +41,7 @@ from nconvex.definitions import (
     require_integer,
     require_kind,
 )
-from nconvex.dss import Plain, Progress, Search
+from nconvex.dss import Plain, Search
 from nconvex.landscape import Landscape, Reviving
 from nconvex.reductions import norm
 from nconvex.string import String, bracketed, joined
@@ -67,65 +67,6 @@ REVIVED = 0.5
 ROUNDS = 20
 
 
-@dataclass(frozen=True)
-class Revive(Plain):
-    """The draft's algorithm, which also draws redundant units of stuck models anew.
-
-    A model is stuck if it has hidden units that its outputs do not need. On a landscape without a
-    method `revive` this is the draft's algorithm, stopped at the first failure. If no path is
-    found, the string is that of the first attempt, from θ₁ to θ₂. The trace lists every descent of
-    every attempt.
-
-    Attributes:
-        alpha: As for `Plain`.
-        depth: As for `Plain`.
-        insert: As for `Plain`.
-        rmsprop: Settings of the descents; they replace the landscape's.
-        rounds: How often both ends are revived before the search gives up.
-
-    Example:
-        >>> Revive(rounds=5).alpha
-        0.9
-    """
-
-    alpha: float = 0.9
-    depth: int = 14
-    rmsprop: RMSProp = SHORT
-    rounds: int = ROUNDS
-
-    name: ClassVar[str] = "revive"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_integer("rounds", self.rounds, 0)
-        require_kind("rmsprop", self.rmsprop, RMSProp, "RMSProp(budget=1000)")
-
-    def search(
-        self,
-        landscape: Landscape,
-        theta1: np.ndarray,
-        theta2: np.ndarray,
-        L0: float,
-        seed: tuple[int, ...],
-        progress: Progress | None,
-    ) -> String:
-        """Search between two models, and between revived copies of them."""
-        graph = _Graph(_Attempt(landscape, L0, self, seed, progress), theta1, theta2)
-        try:
-            if isinstance(landscape, Reviving):
-                graph.begin_round(landscape, self.rmsprop)
-            graph.try_pairs()
-            for round_ in range(1, self.rounds + 1):
-                if graph.connected or not isinstance(landscape, Reviving):
-                    break
-                graph.begin_round(landscape, _longer(self.rmsprop, min(2**round_, LONGEST)))
-                graph.revive_ends(landscape, round_)
-                graph.try_pairs()
-            return bracketed(landscape, graph.string())
-        except KeyboardInterrupt:
-            raise Interrupted(graph.string(interrupted=True)) from None
-
-
 def _longer(settings: RMSProp, times: int) -> RMSProp:
     """Descents with `times` the budget, and a first rate that is smaller by 2 `times`."""
     rate = max(settings.learning_rate / (2 * times), settings.final_learning_rate)
@@ -138,6 +79,25 @@ class _Attempt(Search):
 
     #: The landscape with longer descents, for beads that are not stuck.
     further: Landscape | None = None
+
+    def run(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
+        """Search between two models, and between revived copies of them."""
+        settings, landscape = self.sampler, self.landscape
+        assert isinstance(settings, Revive)
+        graph = _Graph(self, theta1, theta2)
+        try:
+            if isinstance(landscape, Reviving):
+                graph.begin_round(landscape, settings.rmsprop)
+            graph.try_pairs()
+            for round_ in range(1, settings.rounds + 1):
+                if graph.connected or not isinstance(landscape, Reviving):
+                    break
+                graph.begin_round(landscape, _longer(settings.rmsprop, min(2**round_, LONGEST)))
+                graph.revive_ends(landscape, round_)
+                graph.try_pairs()
+            return bracketed(landscape, graph.string())
+        except KeyboardInterrupt:
+            raise Interrupted(graph.string(interrupted=True)) from None
 
     def try_again(
         self, descent: Descent, place: str, peak: Peak, rng: np.random.Generator
@@ -294,3 +254,38 @@ class _Graph:
             self._edges[i, j] if i < j else self._edges[j, i].reversed()
             for i, j in itertools.pairwise(route)
         ]
+
+
+@dataclass(frozen=True)
+class Revive(Plain):
+    """The draft's algorithm, which also draws redundant units of stuck models anew.
+
+    A model is stuck if it has hidden units that its outputs do not need. On a landscape without a
+    method `revive` this is the draft's algorithm, stopped at the first failure. If no path is
+    found, the string is that of the first attempt, from θ₁ to θ₂. The trace lists every descent of
+    every attempt.
+
+    Attributes:
+        alpha: As for `Plain`.
+        depth: As for `Plain`.
+        insert: As for `Plain`.
+        rmsprop: Settings of the descents; they replace the landscape's.
+        rounds: How often both ends are revived before the search gives up.
+
+    Example:
+        >>> Revive(rounds=5).alpha
+        0.9
+    """
+
+    alpha: float = 0.9
+    depth: int = 14
+    rmsprop: RMSProp = SHORT
+    rounds: int = ROUNDS
+
+    name: ClassVar[str] = "revive"
+    search: ClassVar[type[Search]] = _Attempt
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("rounds", self.rounds, 0)
+        require_kind("rmsprop", self.rmsprop, RMSProp, "RMSProp(budget=1000)")

@@ -28,8 +28,8 @@ from nconvex.definitions import (
     require_kind,
     require_not_negative,
 )
-from nconvex.dss import Plain, Progress, Search
-from nconvex.landscape import Differentiable, Landscape, descent_status
+from nconvex.dss import Plain, Search
+from nconvex.landscape import Differentiable, descent_status
 from nconvex.reductions import dot, norm
 from nconvex.string import String
 
@@ -42,61 +42,14 @@ KAPPA = 1.0
 BEADS = RMSProp(learning_rate=1e-3, final_learning_rate=1e-5, budget=5000)
 
 
-@dataclass(frozen=True)
-class Springs(Plain):
-    """The draft's algorithm, with beads held by springs.
-
-    The landscape must be `Differentiable`.
-
-    Attributes:
-        alpha: As for `Plain`.
-        depth: As for `Plain`.
-        insert: As for `Plain`; by default "midpoint", as in the later paper.
-        zeta: Strength of the springs, in units of L0.
-        kappa: Strength of the hyperplane's term, in units of L0.
-        rmsprop: Settings of the descents, in place of the landscape's own.
-
-    Example:
-        >>> Springs(zeta=0.2).insert
-        'midpoint'
-    """
-
-    alpha: float = 0.9
-    depth: int = 14
-    insert: Literal["peak", "midpoint"] = "midpoint"
-    zeta: float = ZETA
-    kappa: float = KAPPA
-    rmsprop: RMSProp = BEADS
-
-    name: ClassVar[str] = "springs"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_not_negative("zeta", self.zeta)
-        require_not_negative("kappa", self.kappa)
-        require_kind("rmsprop", self.rmsprop, RMSProp, "RMSProp(budget=1000)")
-
-    def search(
-        self,
-        landscape: Landscape,
-        theta1: np.ndarray,
-        theta2: np.ndarray,
-        L0: float,
-        seed: tuple[int, ...],
-        progress: Progress | None,
-    ) -> String:
-        """Search between two models (steps 2 to 5, with another step 3).
-
-        Raises:
-            NconvexError: The landscape has no gradient.
-        """
-        if not isinstance(landscape, Differentiable):
-            raise NconvexError("springs need a landscape with a method gradient(theta, rng)")
-        return _Springs(landscape, L0, self, seed, progress).run(theta1, theta2)
-
-
 class _Springs(Search):
     """The draft's search with another step 3."""
+
+    def run(self, theta1: np.ndarray, theta2: np.ndarray) -> String:
+        """Search between two models, if the landscape has a gradient."""
+        if not isinstance(self.landscape, Differentiable):
+            raise NconvexError("springs need a landscape with a method gradient(theta, rng)")
+        return super().run(theta1, theta2)
 
     @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def descend(
@@ -128,3 +81,39 @@ def pull(
         if (distance := float(norm(away))) > 0.0:
             result = result + (zeta / (length * distance)) * away
     return np.asarray(result)
+
+
+@dataclass(frozen=True)
+class Springs(Plain):
+    """The draft's algorithm, with beads held by springs.
+
+    The landscape must be `Differentiable`; `connect` refuses others.
+
+    Attributes:
+        alpha: As for `Plain`.
+        depth: As for `Plain`.
+        insert: As for `Plain`; by default "midpoint", as in the later paper.
+        zeta: Strength of the springs, in units of L0.
+        kappa: Strength of the hyperplane's term, in units of L0.
+        rmsprop: Settings of the descents, in place of the landscape's own.
+
+    Example:
+        >>> Springs(zeta=0.2).insert
+        'midpoint'
+    """
+
+    alpha: float = 0.9
+    depth: int = 14
+    insert: Literal["peak", "midpoint"] = "midpoint"
+    zeta: float = ZETA
+    kappa: float = KAPPA
+    rmsprop: RMSProp = BEADS
+
+    name: ClassVar[str] = "springs"
+    search: ClassVar[type[Search]] = _Springs
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_not_negative("zeta", self.zeta)
+        require_not_negative("kappa", self.kappa)
+        require_kind("rmsprop", self.rmsprop, RMSProp, "RMSProp(budget=1000)")
