@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Callable
 from math import inf, isfinite, sqrt
 
-from nconvex.definitions import NconvexError, Peak, is_number, require_number, shown
+from nconvex.definitions import Peak
 from nconvex.proof.centred import RESOLUTION
-from nconvex.proof.certify import GAP, GAP_ABOVE, MOST_SPLITS
+from nconvex.proof.certify import MOST_SPLITS, require_gap
 
 #: Maps a centre and a radius to γ(c), an upper bound of γ on [c - r, c + r], and what
 #: floating-point arithmetic can have added to either.
@@ -26,18 +26,14 @@ def maximum(
     Args:
         enclose: The bounds.
         L0: The threshold, or -inf if only a bracket is wanted.
-        gap: Relative; by default 1e-3 for a bracket, and else 1e-2.
+        gap: As for `certify.maximum`.
         resolution: A bracket of this length is closed, too.
         shortest: Intervals of a smaller radius are not cut.
 
     Raises:
         NconvexError: gap is not a positive number.
     """
-    require_number("L0", L0)
-    if gap is None:
-        gap = GAP if -inf == L0 else GAP_ABOVE
-    if not is_number(gap) or not 0.0 < gap < inf:
-        raise NconvexError(f"gap must be positive and finite, not {shown(gap)}; e.g. 1e-3")
+    gap = require_gap(L0, gap)
     t_star, lower = 0.0, -inf
     nodes: list[tuple[float, float, float, float, float]] = []  # -upper, c, r, γ(c), σ
     fresh = [(0.25, 0.25), (0.75, 0.25)]

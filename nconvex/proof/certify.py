@@ -169,6 +169,20 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float | None = None) -
     Raises:
         NconvexError: gap is not a positive number.
     """
+    gap = require_gap(L0, gap)
+    step = segment.splits_between_signals
+    for _ in range(0, MOST_SPLITS, step):
+        if segment.tighten(float(L0), gap, step):
+            break
+    return segment.peak
+
+
+def require_gap(L0: float, gap: float | None) -> float:
+    """Return the gap at which a bracket is closed, by default that of `maximum`.
+
+    Raises:
+        NconvexError: L0 is not a number, or gap is not a positive number.
+    """
     require_number("L0", L0)
     if gap is None:
         gap = GAP if -math.inf == L0 else GAP_ABOVE
@@ -176,11 +190,7 @@ def maximum(segment: Segment, L0: float = -math.inf, gap: float | None = None) -
         raise NconvexError(
             f"gap must be positive, and finite where no L0 is given, not {shown(gap)}; e.g. 1e-3"
         )
-    step = segment.splits_between_signals
-    for _ in range(0, MOST_SPLITS, step):
-        if segment.tighten(float(L0), float(gap), step):
-            break
-    return segment.peak
+    return float(gap)
 
 
 def in_tiles(rows: np.ndarray) -> np.ndarray:

@@ -1,14 +1,11 @@
 """Linear regions against the textbook, which goes sample by sample."""
 
 import os
-import subprocess
-import sys
 from itertools import islice, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-from compiled import compiled
+from compiled import compiled, run_again
 
 from nconvex import textbook
 from nconvex.definitions import RMSProp
@@ -235,12 +232,4 @@ def test_a_step_takes_as_long_for_many_samples_as_for_few():
 @pytest.mark.skipif("NCONVEX_INNER_RUN" in os.environ, reason="this is the inner run")
 @pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
 def test_the_same_holds_without_the_jit_and_with_bounds_checked(mode):
-    environment = {**os.environ, mode: "1", "NCONVEX_INNER_RUN": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", __file__],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_again(__file__, mode)

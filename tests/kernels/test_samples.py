@@ -2,14 +2,12 @@
 
 import itertools
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import run_again
 from differences import check_gradient
 
 from nconvex import textbook
@@ -207,12 +205,4 @@ def test_a_diverging_descent_says_so():
 @pytest.mark.skipif("NCONVEX_INNER_RUN" in os.environ, reason="this is the inner run")
 @pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
 def test_the_same_holds_without_the_jit_and_with_bounds_checked(mode):
-    environment = {**os.environ, mode: "1", "NCONVEX_INNER_RUN": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", __file__],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_again(__file__, mode)

@@ -50,6 +50,30 @@ def test_a_spike_between_the_points_of_a_grid_is_found():
     assert found.upper - found.lower <= max(GAP * found.lower, 4.0001 * segment.sigma)
 
 
+@pytest.mark.parametrize("threshold", [0.5, 2.0], ids=["above", "below"])
+def test_a_bracket_goes_on_from_where_it_stopped(quad, threshold):
+    problem, *ends = quad
+    top = problem.bracket(*ends)
+
+    def halvings(known):
+        segment = problem.segment(*ends, known)
+        count = 1
+        while not segment.tighten(-np.inf, GAP, 1):
+            count += 1
+        return count, segment.peak
+
+    known = problem.max_gamma(*ends, threshold * top.upper)
+    (anew, fresh), (more, resumed) = halvings(None), halvings(known)
+    assert more < anew
+    assert resumed.upper <= min(known.upper, (1.0 + 1.001 * GAP) * resumed.lower)
+    assert resumed.lower <= fresh.upper
+    assert fresh.lower <= resumed.upper
+    one = problem.segment(*ends)  # the same search, never put aside
+    certify.maximum(one, threshold * top.upper)
+    assert certify.maximum(one) == resumed
+    assert halvings(resumed) == (1, resumed)  # nothing is left to be done
+
+
 def test_the_sampler_is_not_fooled_by_the_spike():
     problem, theta1, theta2 = spike()
     string = nc.connect(problem, theta1, theta2, L0=0.02, depth=0)
