@@ -36,6 +36,7 @@ from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher
@@ -348,6 +349,16 @@ def kernel(function: Callable[..., Any], fastmath: set[str] = FAST_SUMS) -> Any:
 #: The same, with all sums in the order in which they are written.
 inlined_strict = partial(inlined, fastmath=FUSED_ONLY)
 kernel_strict = partial(kernel, fastmath=FUSED_ONLY)
+
+
+def free_compiler() -> None:
+    """Release Numba's compiler lock if this thread has kept it from an earlier compilation.
+
+    A KeyboardInterrupt at the moment at which Numba takes or releases the lock leaves it locked.
+    This thread can go on then, but others that compile wait for ever.
+    """
+    while global_compiler_lock.is_locked():
+        global_compiler_lock.release()
 
 
 def is_compiled(kernel: Any, arguments: tuple[Any, ...]) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from nconvex.definitions import NconvexError, require_integer
+from nconvex.kernels.jit import free_compiler
 
 #: Workers at most; each takes some megabytes, a process 150.
 MOST_WORKERS = 1024
@@ -87,6 +88,7 @@ def results(function: Function, jobs: Iterable[Job], workers: int, executor: Any
 def _on_threads(function: Function, jobs: Iterable[Job], workers: int) -> Results:
     stop = threading.Event()
     pool = ThreadPoolExecutor(workers)
+    free_compiler()
 
     def check_cancelled(*_: object) -> None:
         if stop.is_set():

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnProcess
 
 import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 import nconvex as nc
 from nconvex import NconvexError
@@ -137,6 +138,23 @@ def test_a_closed_pool_leaves_no_process_at_work():
         next(results)
         results.close()
     assert not multiprocessing.active_children()
+
+
+def compiler_is_free(check_cancelled):
+    lock = global_compiler_lock._lock  # Numba's own has no limit of time
+    free = lock.acquire(timeout=5.0)
+    if free:
+        lock.release()
+    return free
+
+
+def test_a_compiler_that_an_interrupt_left_locked_is_freed():
+    global_compiler_lock.acquire()  # what a Ctrl-C in the midst of a compilation can leave behind
+    try:
+        assert list(workers.results(compiler_is_free, [(), ()], 2, None)) == [True, True]
+        assert not global_compiler_lock.is_locked()
+    finally:
+        jit.free_compiler()
 
 
 @needs_kill
