@@ -48,8 +48,7 @@ interval that is left is the upper bound.
 
 All this holds up to rounding, which `rounding` bounds. Sums over samples may be reordered.
 
-The numbers of a unit on a tile of TILE samples are a *block*: v, D, E, S, one behind the other.
-``layers`` (k, 5) int64 is the table of `kernels.samples`.
+`blocks` computes (*). ``layers`` (k, 5) int64 is the table of `kernels.samples`.
 """
 
 import math
@@ -58,181 +57,25 @@ from nconvex.kernels.jit import inlined, inlined_strict, kernel_strict
 from nconvex.kernels.parts import (
     ERROR,
     IDENTITY,
-    LEAKY_RELU,
-    LEAKY_SLOPE,
     MSE,
-    RELU,
-    TANH,
     TILE,
-    exponential,
     loss_and_slope,
     raise_margin,
     tile_cross_entropy,
 )
-
-#: Length of a block.
-BLOCK = 4 * TILE
-
-#: Keeps divisions by a reach of zero finite.
-TINY = 1e-300
-
-#: What a computed tanh may err by, with room to spare.
-TANH_ERROR = 1e-15
+from nconvex.proof.blocks import (
+    BLOCK,
+    activate,
+    add_inputs,
+    add_live,
+    clear,
+    mix_weights,
+    set_between,
+    set_biases,
+)
 
 #: A bracket is closed where the bound is within this many σ of the highest value.
 RESOLUTION = 4.0
-
-
-# -- Weights of an interval -----------------------------------------------------------------------
-
-
-@inlined_strict
-def mix_weights(theta1, theta2, c, r, layers, labels, weights):
-    """Lay out W, dW, |W| and r |dW| for the interval, as the rows of ``weights`` (4, room).
-
-    They stand layer by layer and unit by unit: those of the inputs, a zero for a block that pads,
-    and the bias. A classifier's last layer occurs once for each class, from whose weights and bias
-    all others are subtracted.
-    """
-    at = 0
-    for layer in range(layers.shape[0]):
-        n_in, n_out, first, biases = layers[layer, :4]
-        copies = n_out if layer == layers.shape[0] - 1 and labels is not None else 1
-        for label in range(copies):
-            for j in range(n_out):
-                for i in range(n_in + 2):
-                    p = first + i * n_out + j if i < n_in else biases + j
-                    w = 0.0
-                    d = 0.0
-                    if i < n_in or (i > n_in and biases >= 0):
-                        w = (1.0 - c) * theta1[p] + c * theta2[p]
-                        d = theta2[p] - theta1[p]
-                        if copies > 1:
-                            k = p - j + label
-                            w -= (1.0 - c) * theta1[k] + c * theta2[k]
-                            d -= theta2[k] - theta1[k]
-                    weights[0, at] = w
-                    weights[1, at] = d
-                    weights[2, at] = abs(w)
-                    weights[3, at] = r * abs(d)
-                    at += 1
-
-
-# -- One block from others ------------------------------------------------------------------------
-
-
-@inlined_strict
-def add_input(y, x, w, d):
-    """A block y += one input's row x, which does not depend on t."""
-    for n in range(TILE):
-        y[n] += w * x[n]
-        y[TILE + n] += d * x[n]
-
-
-@inlined_strict
-def add_four(y, x, weights, at, i0, i1, i2, i3):
-    """A block y += four units' blocks of x, with their weights from `at` on."""
-    p0, p1, p2, p3 = at + i0, at + i1, at + i2, at + i3
-    w0, w1, w2, w3 = weights[0, p0], weights[0, p1], weights[0, p2], weights[0, p3]
-    d0, d1, d2, d3 = weights[1, p0], weights[1, p1], weights[1, p2], weights[1, p3]
-    a0, a1, a2, a3 = weights[2, p0], weights[2, p1], weights[2, p2], weights[2, p3]
-    e0, e1, e2, e3 = weights[3, p0], weights[3, p1], weights[3, p2], weights[3, p3]
-    x0, x1 = x[i0 * BLOCK : (i0 + 1) * BLOCK], x[i1 * BLOCK : (i1 + 1) * BLOCK]
-    x2, x3 = x[i2 * BLOCK : (i2 + 1) * BLOCK], x[i3 * BLOCK : (i3 + 1) * BLOCK]
-    for n in range(TILE):
-        D, E, S = TILE + n, 2 * TILE + n, 3 * TILE + n
-        v0, v1, v2, v3 = x0[n], x1[n], x2[n], x3[n]
-        y[n] = y[n] + w0 * v0 + w1 * v1 + w2 * v2 + w3 * v3
-        slope = y[D] + d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
-        y[D] = slope + w0 * x0[D] + w1 * x1[D] + w2 * x2[D] + w3 * x3[D]
-        radius = y[E] + a0 * x0[E] + a1 * x1[E] + a2 * x2[E] + a3 * x3[E]
-        y[E] = radius + e0 * x0[S] + e1 * x1[S] + e2 * x2[S] + e3 * x3[S]
-
-
-@inlined_strict
-def rectify(y, r, leak):
-    """ReLU of a block, with the slope `leak` below zero; tells whether the block is not zero."""
-    on = 0
-    off = 0
-    for n in range(TILE):
-        z = y[n]
-        S = abs(y[TILE + n]) + y[2 * TILE + n]
-        y[3 * TILE + n] = S
-        on += 1 if z >= r * S else 0
-        off += 1 if -z >= r * S else 0
-    if on == TILE:  # no kink is in reach
-        return True
-    if off == TILE and leak == 0.0:
-        for n in range(BLOCK):
-            y[n] = 0.0
-        return False
-    for n in range(TILE):
-        z = y[n]
-        D = y[TILE + n]
-        reach = r * y[3 * TILE + n]
-        p = abs(z) / (reach if reach > TINY else TINY)
-        w = (1.0 - leak) * (0.5 - 0.5 * (p if p < 1.0 else 1.0))
-        top = 1.0 if z > 0.0 else leak + 2.0 * w
-        y[n] = leak * z if z < 0.0 else z  # NaN stays
-        E = w * abs(D) + top * y[2 * TILE + n]
-        D = (top - w) * D
-        y[TILE + n] = D
-        y[2 * TILE + n] = E
-        y[3 * TILE + n] = abs(D) + E
-    return True
-
-
-@inlined_strict
-def tanh_of(x):
-    """Tanh of x >= 0."""
-    e = exponential(-2.0 * x)
-    return (1.0 - e) / (1.0 + e)
-
-
-@inlined_strict
-def squash(y, r, scale):
-    """Tanh (scale 1) or sigmoid (scale 1/2) of a block."""
-    for n in range(TILE):
-        z = scale * y[n]
-        D = y[TILE + n]
-        E = y[2 * TILE + n]
-        reach = scale * (abs(D) + E) * r
-        size = abs(z)
-        value = tanh_of(size)
-        far = tanh_of(size + reach)
-        crosses = reach > size
-        near = tanh_of(0.5 * size if crosses else size - reach)
-        share = 1.0 / (reach if reach > TINY else TINY)
-        low = (far - value) * share
-        high = (value - near) * share
-        high = (near + TANH_ERROR) / (0.5 * size) if crosses else high
-        high = high if high > 0.0 else 0.0
-        high = high if high < 1.0 else 1.0
-        low = low if low > 0.0 else 0.0
-        low = low if low < high else high
-        w = 0.5 * scale * scale * (high - low)
-        top = scale * scale * high
-        value = value if z >= 0.0 else -value
-        value = z if z != z else value
-        y[n] = value if scale == 1.0 else 0.5 + 0.5 * value
-        D2 = (top - w) * D
-        E2 = w * abs(D) + top * E
-        y[TILE + n] = D2
-        y[2 * TILE + n] = E2
-        y[3 * TILE + n] = abs(D2) + E2
-
-
-@inlined_strict
-def activate(y, r, activation):
-    """Pass a block through its unit's activation; tells whether it is not zero."""
-    if activation in (RELU, LEAKY_RELU):
-        return rectify(y, r, LEAKY_SLOPE if activation == LEAKY_RELU else 0.0)
-    if activation != IDENTITY:
-        squash(y, r, 1.0 if activation == TANH else 0.5)
-    else:
-        for n in range(TILE):
-            y[3 * TILE + n] = abs(y[TILE + n]) + y[2 * TILE + n]
-    return True
 
 
 # -- Losses of a tile -----------------------------------------------------------------------------
@@ -302,66 +145,51 @@ def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, 
 @inlined_strict
 def enclose(
     c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, margin,
-    weights, planes, live, logits, lines, sums,
+    weights, planes, four, live, logits, lines, sums,
 ):  # fmt: skip
     """γ(c), and a bound of γ on [c - r, c + r], both summed over the samples.
 
     See `search` for the arguments. A sample counts as an error at c if it is wrong by more than the
     `margin`, and as right on the interval if it is right by more than that.
     """
-    mix_weights(theta1, theta2, c, r, layers, labels, weights)
-    depth = layers.shape[0]
+    mix_weights(theta1, theta2, c, r, layers, inputs is not None, labels, weights)
+    last = layers.shape[0] - 1
+    outputs = layers[last, 1]
     for k in range(sums.size):
         sums[k] = 0.0
     for tile in range(counts.size):
-        at = 0
-        found = 0
-        for layer in range(depth):
-            n_in, n_out, activation = layers[layer, 0], layers[layer, 1], layers[layer, 4]
-            below = planes[layer % 2]
-            above = planes[(layer + 1) % 2]
-            span = n_in + 2
-            if labels is not None and layer == depth - 1:
-                at += labels[tile] * n_out * span
-            terms = found
-            if layer > 0:
-                for n in range(BLOCK):
-                    below[n_in * BLOCK + n] = 0.0
-                for i in range(terms, terms + 3):
-                    live[layer % 2, i] = n_in
+        at = 0  # where in `weights` the layer begins
+        if inputs is not None:
+            at = add_inputs(planes[0], inputs[tile], weights, layers[0, 0], layers[0, 1])
+        for layer in range(1, last + 1):
+            n_in, n_out, activation = layers[layer, 0], layers[layer, 1], layers[layer - 1, 4]
+            if labels is not None and layer == last:
+                at += labels[tile] * n_out * (n_in + 2)
+            below = planes[(layer + 1) % 2]
+            above = planes[layer % 2]
+            set_biases(above, weights, at, n_in, n_out)
             found = 0
-            for j in range(n_out):
-                y = above[j * BLOCK : (j + 1) * BLOCK]
-                bias = weights[0, at + n_in + 1]
-                slope = weights[1, at + n_in + 1]
-                if layer == 0 and first1 is not None:
-                    z1 = first1[tile, j * TILE : (j + 1) * TILE]
-                    z2 = first2[tile, j * TILE : (j + 1) * TILE]
-                    for n in range(TILE):
-                        y[n] = (1.0 - c) * z1[n] + c * z2[n]
-                        y[TILE + n] = z2[n] - z1[n]
-                        y[2 * TILE + n] = 0.0
-                else:
-                    for n in range(TILE):
-                        y[n] = bias
-                        y[TILE + n] = slope
-                        y[2 * TILE + n] = 0.0
-                if layer == 0:
-                    if inputs is not None:
-                        for i in range(n_in):
-                            x = inputs[tile, i * TILE : (i + 1) * TILE]
-                            add_input(y, x, weights[0, at + i], weights[1, at + i])
-                else:
-                    for m in range(0, terms, 4):
-                        i0, i1 = live[layer % 2, m], live[layer % 2, m + 1]
-                        i2, i3 = live[layer % 2, m + 2], live[layer % 2, m + 3]
-                        add_four(y, below, weights, at, i0, i1, i2, i3)
-                if activate(y, r, activation):
-                    live[(layer + 1) % 2, found] = j
+            for i in range(n_in):
+                y = below[i * BLOCK : (i + 1) * BLOCK]
+                if layer == 1 and first1 is not None:
+                    y = below[:BLOCK]
+                    ends = slice(i * TILE, (i + 1) * TILE)
+                    set_between(y, first1[tile, ends], first2[tile, ends], c)
+                if activate(y, four[found * BLOCK : (found + 1) * BLOCK], r, activation):
+                    live[found] = i
                     found += 1
-                at += span
-        above = planes[depth % 2]
-        outputs = layers[depth - 1, 1]
+                if found == 4 or (found > 0 and i == n_in - 1):
+                    add_live(above, four, live, found, weights, at, n_in, n_out)
+                    found = 0
+            at += n_out * (n_in + 2)
+        above = planes[last % 2]
+        if layers[last, 4] != IDENTITY:
+            above = planes[(last + 1) % 2]
+            for j in range(outputs):
+                y = planes[last % 2, j * BLOCK : (j + 1) * BLOCK]
+                x = above[j * BLOCK : (j + 1) * BLOCK]
+                if not activate(y, x, r, layers[last, 4]):
+                    clear(x)
         count = counts[tile]
         if labels is not None:
             add_cross_entropies(above, r, outputs, labels[tile], count, margin, logits, lines, sums)
@@ -385,7 +213,7 @@ def enclose(
 def search(
     theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, samples,
     L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,
-    weights, planes, live, logits, lines, sums,
+    weights, planes, four, live, logits, lines, sums,
 ):  # fmt: skip
     """Bracket the maximum of γ until it is decided or `splits` intervals are halved.
 
@@ -402,8 +230,8 @@ def search(
     ``sigma, margin``     what rounding may add to a loss, and to a difference of logits
     ``state``             (4,) open intervals, t*, γ(t*), 1 once both ends were evaluated
     ``nodes``             (most, 3) each open interval's bound, centre and radius
-    ``weights`` (4, room), ``planes`` (2, (widest + 1) BLOCK), ``live`` (2, widest + 4) int64,
-    ``logits`` (outputs TILE,), ``lines`` (3, TILE) and ``sums`` (5,) are workspaces.
+    ``weights`` (4, room), ``planes`` (2, widest BLOCK), ``four`` (4 BLOCK,), ``live`` (4,)
+    int64, ``logits`` (outputs TILE,), ``lines`` (3, TILE) and ``sums`` (5,) are workspaces.
     """
     while True:
         top = int(state[0])
@@ -431,7 +259,7 @@ def search(
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(
                 c, 0.0 if k >= 2 else radius, theta1, theta2, layers, loss, inputs, first1, first2,
-                targets, labels, counts, margin, weights, planes, live, logits, lines, sums,
+                targets, labels, counts, margin, weights, planes, four, live, logits, lines, sums,
             )  # fmt: skip
             value /= samples
             bound /= samples

@@ -26,6 +26,7 @@ from nconvex.definitions import NconvexError, Peak, is_number, require_number, s
 from nconvex.kernels.parts import ERROR, TILE
 from nconvex.kernels.vectors import aligned, once_a_thread
 from nconvex.proof import centred, rounding
+from nconvex.proof.blocks import BLOCK
 
 #: Relative distance of upper and lower bound at which a bracket is closed.
 GAP = 1e-3
@@ -216,8 +217,9 @@ def _workspaces(sizes: tuple[int, ...], labelled: bool) -> tuple[np.ndarray, ...
     room[-1] *= outputs if labelled else 1
     return (
         aligned(4, sum(room)),
-        aligned(2, (widest + 1) * centred.BLOCK),
-        np.empty((2, widest + 4), dtype=np.int64),
+        aligned(2, widest * BLOCK),
+        aligned(4 * BLOCK),
+        np.empty(4, dtype=np.int64),
         aligned(outputs * TILE),
         aligned(3, TILE),
         np.empty(5),

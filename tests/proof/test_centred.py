@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from nconvex import MLP, Classification, Problem, textbook
 from nconvex.kernels import parts
-from nconvex.proof import centred, certify, rounding
+from nconvex.proof import blocks, centred, certify, rounding
 
 enclose = compiled(centred.enclose)
 
@@ -389,10 +389,11 @@ def plain(**wrong):
     A replacement is given the right function and returns the wrong one.
     """
     module = types.SimpleNamespace(
-        **{**vars(parts), **vars(centred), "TILE": TILE, "BLOCK": 4 * TILE, "max": max}
+        **{**vars(parts), **vars(blocks), **vars(centred)}
+        | {"TILE": TILE, "BLOCK": 4 * TILE, "max": max}
     )
     names = vars(module)
-    for source in (parts, centred):
+    for source in (parts, blocks, centred):
         for name, function in vars(source).items():
             code = getattr(function, "py_func", function)
             if isinstance(code, types.FunctionType):
@@ -417,11 +418,11 @@ def after(change):
 
 
 def scaled(row, factor):
-    """Scale a row of the block that a function worked on."""
+    """Scale a row of the block that a function wrote."""
 
-    def change(y, *_):
-        y[row * TILE : (row + 1) * TILE] *= factor
-        y[3 * TILE :] = np.abs(y[TILE : 2 * TILE]) + y[2 * TILE : 3 * TILE]
+    def change(_, x, *rest):
+        x[row * TILE : (row + 1) * TILE] *= factor
+        x[3 * TILE :] = np.abs(x[TILE : 2 * TILE]) + x[2 * TILE : 3 * TILE]
 
     return after(change)
 
@@ -451,23 +452,20 @@ def one_end(right):
 
 def dead_early(right):
     def rectify(y, *rest):
-        if (y[:TILE] < 0).all():
-            y[:] = 0.0
-            return False
-        return right(y, *rest)
+        return False if (y[:TILE] < 0).all() else right(y, *rest)
 
     return rectify
 
 
 def without_leak(right):
-    return lambda y, r, leak: right(y, r, 0.0 if (y[:TILE] < 0).all() else leak)
+    return lambda y, x, r, leak: right(y, x, r, 0.0 if (y[:TILE] < 0).all() else leak)
 
 
 def slopes_of_relu(right):
-    def rectify(y, r, leak):
-        value = np.maximum(y[:TILE], leak * y[:TILE])
-        left = right(y, r, 0.0)
-        y[:TILE] = value
+    def rectify(y, x, r, leak):
+        x[:] = 0.0
+        left = right(y, x, r, 0.0)
+        x[:TILE] = np.maximum(y[:TILE], leak * y[:TILE])
         return left or leak > 0.0
 
     return rectify
@@ -542,8 +540,8 @@ def workspaces(layers):
     widest, outputs = int(layers[:, :2].max()), int(layers[-1, 1])
     room = int(((layers[:, 0] + 2) * layers[:, 1]).sum()) * outputs
     return (
-        np.zeros((4, room)), np.zeros((2, (widest + 1) * 4 * TILE)),
-        np.zeros((2, widest + 4), dtype=int), np.zeros(outputs * TILE), np.zeros((3, TILE)),
+        np.zeros((4, room)), np.zeros((2, widest * 4 * TILE)), np.zeros(16 * TILE),
+        np.zeros(4, dtype=int), np.zeros(outputs * TILE), np.zeros((3, TILE)),
         np.zeros(5),
     )  # fmt: skip
 
