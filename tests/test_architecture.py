@@ -34,7 +34,8 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
-    "pairs": "definitions files reductions kernels training string samplers data network tasks",
+    "pairs": "definitions files reductions kernels landscape training string samplers data network "
+    "tasks",
     "plots": "definitions landscape string network samplers pairs",
     "commands": "definitions files kernels data network pair pairs samplers string tasks plots",
     "survey": "pairs commands",

@@ -20,25 +20,28 @@ from nconvex.definitions import (
     ConnectionStatus,
     Descent,
     DescentStatus,
+    RMSProp,
     Training,
     TrainingStatus,
     child,
 )
-from nconvex.network import NetworkLandscape, Problem
+from nconvex.landscape import Trainable, quantity
+from nconvex.network import Problem
 from nconvex.pairs.records import SETTING_FIELDS
 from nconvex.pairs.setting import Setting
+from nconvex.pairs.source import Source
 from nconvex.reductions import norm
 from nconvex.string import String
 from nconvex.training import train
 
-#: Descents of ends that a process remembers: 140 MB at width 64.
-REMEMBERED = 4096
+#: Descents of ends that a process remembers, and bytes that their θ may take.
+REMEMBERED, MEMORY = 4096, 2**28
 
 #: Points of a segment at which its steepest slope is sought.
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 #: By end and start: the target of the last descent from there, and the descent.
-_descents: dict[tuple[Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {}
+_descents: dict[tuple[str, Setting, tuple[int, ...], bytes], tuple[float, Descent]] = {}
 _lock = threading.Lock()
 
 
@@ -49,6 +52,7 @@ def connect_pair(
     seed: tuple[int, ...],
     keep_beads: bool,
     check_cancelled: Callable[..., None] = lambda *_: None,
+    source: Source | None = None,
 ) -> tuple[tuple[Any, ...], np.ndarray | None]:
     """Train and connect one pair: its record, in plain numbers and text, and its beads if wanted.
 
@@ -62,11 +66,13 @@ def connect_pair(
         seed: Of the pair.
         keep_beads: Whether the beads are wanted.
         check_cancelled: Called between descents; may raise to stop.
+        source: Of the landscape, where the setting is of a problem of one's own.
     """
-    problem = setting.problem(seed)
+    problem = setting.problem(seed) if source is None else source.problem(seed)
+    token = "" if source is None else source.token
     trainings = []
     for end in (1, 2):
-        trainings.append(train_end(setting, problem, child(seed, end), check_cancelled))
+        trainings.append(train_end(setting, problem, child(seed, end), check_cancelled, token))
         if trainings[-1].status is not TrainingStatus.TRAINED:
             break
     string, outcome = None, f"end_{trainings[-1].status.name.lower()}"
@@ -96,19 +102,17 @@ def connect_pair(
 
 def train_end(
     setting: Setting,
-    problem: NetworkLandscape,
+    problem: Trainable,
     seed: tuple[int, ...],
     check_cancelled: Callable[..., None],
+    token: str = "",
 ) -> Training:
     """Train an end to L₀, with the descents that are remembered."""
-    if setting.task == "mnist":  # 1.6 MB a model, and no preset of these shares ends
-        check_cancelled()
-        return train(problem, setting.L0, seed)
     alike = replace(
         setting, L0=1.0, alpha=1.0, depth=0, accept=1.0, insert="peak", sampler="plain",
         bead_rmsprop=None,
     )  # fmt: skip
-    return train(_Remembering(problem, (alike, seed), check_cancelled), setting.L0, seed)
+    return train(_Remembering(problem, (token, alike, seed), check_cancelled), setting.L0, seed)
 
 
 def forget() -> None:
@@ -127,12 +131,13 @@ class _Remembering:
 
     def __init__(
         self,
-        problem: NetworkLandscape,
-        end: tuple[Setting, tuple[int, ...]],
+        problem: Trainable,
+        end: tuple[str, Setting, tuple[int, ...]],
         check_cancelled: Callable[..., None],
     ):
         self._problem, self._end, self._check_cancelled = problem, end, check_cancelled
         self.initial, self.loss, self.gamma = problem.initial, problem.loss, problem.gamma
+        self.highest, self.quantity = getattr(problem, "highest", math.inf), quantity(problem)
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Descend as the problem does, or return the descent that is known."""
@@ -143,13 +148,13 @@ class _Remembering:
             return known
         descent = self._problem.descend(theta, target, rng)
         with _lock:
-            if len(_descents) >= REMEMBERED:
-                del _descents[next(iter(_descents))]  # the oldest
             _descents[start] = target, descent
+            while len(_descents) > min(REMEMBERED, MEMORY // (2 * theta.nbytes)):  # key and result
+                del _descents[next(iter(_descents))]  # the oldest
         return descent
 
     def _spent(self, descent: Descent) -> bool:
-        all_steps = descent.steps == self._problem.rmsprop.budget
+        all_steps = descent.steps == getattr(self._problem, "rmsprop", RMSProp).budget
         return all_steps and descent.status is DescentStatus.BUDGET_SPENT
 
 

@@ -83,7 +83,7 @@ def comparison(survey: Survey) -> str:
     rows = [["L0", "accepted / L0", "connected", "beads", "published - 2", "difference",
              "normalized length", "published", "difference"]]  # fmt: skip
     for setting, row in zip(survey.settings, survey.aggregates(), strict=True):
-        if (point := points.get(setting.L0)) is None:
+        if not published([setting]) or (point := points.get(setting.L0)) is None:
             continue
         cells = [f"{setting.L0:g}", f"{setting.accept:g}", f"{row['connected']}/{row['pairs']}"]
         for name, value, bar, digits in (

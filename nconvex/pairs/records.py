@@ -31,7 +31,7 @@ import numpy as np
 from nconvex.definitions import ConnectionStatus, Result, TrainingStatus
 from nconvex.files import write_whole
 from nconvex.pairs import intervals
-from nconvex.pairs.setting import LONGEST_SHAPE, Setting
+from nconvex.pairs.setting import LONGEST_NAME, LONGEST_SHAPE, Setting
 
 #: How a pair may end: every status of a search but for an interrupted one, which is no result, and
 #: every one of a training that failed.
@@ -42,7 +42,8 @@ OUTCOMES = (
 
 #: What a record repeats of its setting: names and NumPy types.
 SETTING_FIELDS = (
-    ("task", "U16"), ("activation", "U10"), ("loss", "U8"), ("hidden", f"U{LONGEST_SHAPE}"),
+    ("task", f"U{LONGEST_NAME}"), ("activation", "U10"), ("loss", "U8"),
+    ("hidden", f"U{LONGEST_SHAPE}"),
     ("L0", "f8"), ("alpha", "f8"), ("depth", "i8"), ("accept", "f8"), ("sampler", "U16"),
 )  # fmt: skip
 
@@ -100,6 +101,14 @@ class Survey(Result):
         """Whether every pair is finished."""
         return len(self.records) == self.pairs * len(self.settings)
 
+    @property
+    def verdict(self) -> str:
+        """What is known of the connected pairs' paths: all proven, sampled, or some of each."""
+        certified = self.records["certified"][self.records["connected"]]
+        if certified.all():
+            return "connected"
+        return f"connected, {'some only ' if certified.any() else ''}sampled"
+
     def of(self, setting: int) -> np.ndarray:
         """Return one setting's records."""
         return np.asarray(self.records[self.records["setting"] == setting])
@@ -145,7 +154,7 @@ class Survey(Result):
     def table(self) -> str:
         """Return the aggregates as a Markdown table, aligned for reading as plain text."""
         labels = self._labels()
-        names = [*labels[0], "pairs", "connected (Wilson 95 %)", "beads (t 95 %)"]
+        names = [*labels[0], "pairs", f"{self.verdict} (Wilson 95 %)", "beads (t 95 %)"]
         names += ["normalized length (t 95 %)", "steps of search", "of training", "failures"]
         rows = [
             [
@@ -167,7 +176,9 @@ class Survey(Result):
         varying = [
             name
             for name in described[0]
-            if len({repr(each[name]) for each in described}) > 1 or name == "L0"
+            if len({repr(each[name]) for each in described}) > 1
+            or name == "L0"
+            or (name == "task" and any(setting.is_ones_own for setting in self.settings))
         ]
         return [{name: each[name] for name in varying} for each in described]
 

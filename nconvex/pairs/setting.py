@@ -22,8 +22,10 @@ from nconvex.definitions import (
     require_integer,
     require_kind,
     require_positive,
+    shown,
 )
 from nconvex.kernels.parts import LOSSES, NONLINEAR
+from nconvex.landscape import Trainable
 from nconvex.network import MLP, NetworkLandscape
 from nconvex.network.classification import METRICS
 from nconvex.samplers import SAMPLERS, Name, Plain, connect
@@ -36,6 +38,15 @@ ACTIVATIONS = (*NONLINEAR, "authors")
 #: Letters of the hidden layers in a record, as in "4-4".
 LONGEST_SHAPE = 64
 
+#: Letters of the name of a problem of one's own, and which there may be beside letters and digits.
+LONGEST_NAME = 32
+PUNCTUATION = " -_.+="
+
+#: What belongs to a problem of one's own, and not to its setting.
+BLANK: dict[str, Any] = {
+    "activation": "", "loss": "", "hidden": (), "samples": 0, "rmsprop": None, "bead_rmsprop": None
+}  # fmt: skip
+
 
 @dataclass(frozen=True, repr=False)
 class Setting:
@@ -46,7 +57,8 @@ class Setting:
     Setting(hidden=(8, 8), L0=0.01)
 
     Attributes:
-        task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships).
+        task: "quadratic", "cubic", "authors-cubic" or "mnist" (the subset that ships); or the name
+            of a problem of one's own, whose setting has the values `BLANK`: see `of_ones_own`.
         activation: One of `parts.NONLINEAR`, or "authors" for `MLP.of_the_authors`.
         loss: As for `Problem`; "loss" or "error" for MNIST, see `Classification`.
         hidden: Units of each hidden layer, e.g. (4, 4).
@@ -76,42 +88,67 @@ class Setting:
     insert: Literal["peak", "midpoint"] = "peak"
     sampler: Name = "plain"
     samples: int = 1000
-    rmsprop: RMSProp = field(default_factory=RMSProp)
+    rmsprop: RMSProp | None = field(default_factory=RMSProp)
     bead_rmsprop: RMSProp | None = None
 
     def __post_init__(self) -> None:
+        if self.is_ones_own:
+            self._require_name()
+        else:
+            self._require_network()
+        object.__setattr__(self, "hidden", tuple(map(int, self.hidden)))
+        require_choice("sampler", self.sampler, SAMPLERS)
+        require_positive("L0", self.L0)
+        self._sampler(self.alpha)  # refuses its bad settings
+        require_positive("accept", self.accept)
+        if self.accept < 1.0:
+            raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
+        for kind, names in ((float, ("L0", "alpha", "accept")), (int, ("depth", "samples"))):
+            for name in names:
+                object.__setattr__(self, name, kind(getattr(self, name)))  # NumPy's are no JSON
+
+    def _require_name(self) -> None:
+        name = self.task
+        right = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name == name.strip()
+        if not right or not all(each.isalnum() or each in PUNCTUATION for each in name):
+            raise NconvexError(
+                f"a problem's name has 1 to {LONGEST_NAME} letters, digits, or any of "
+                f"{PUNCTUATION!r}, not {shown(name)}"
+            )
+        for name, blank in BLANK.items():
+            if tuple(self.hidden) if name == "hidden" else getattr(self, name) != blank:
+                raise NconvexError(f"{name} belongs to a problem of one's own, not to its setting")
+
+    def _require_network(self) -> None:
         is_mnist = self.task == "mnist"
         for name, choices in (
             ("task", TASKS),
             ("activation", NONLINEAR if is_mnist else ACTIVATIONS),
             ("loss", METRICS if is_mnist else tuple(LOSSES)),
-            ("sampler", tuple(SAMPLERS)),
         ):
             require_choice(name, getattr(self, name), choices)
         if not isinstance(self.hidden, list | tuple | np.ndarray) or not len(self.hidden):
             raise NconvexError("hidden must name one layer at least, e.g. (4, 4)")
         for units in self.hidden:
             require_integer("a layer's size", units, 1)
-        object.__setattr__(self, "hidden", tuple(map(int, self.hidden)))
         if len(self.shape) > LONGEST_SHAPE:
             raise NconvexError(
                 f"hidden {self.shape:.20}... has too many layers for a record's column"
             )
-        require_positive("L0", self.L0)
-        self._sampler(self.alpha)  # refuses its bad settings
-        require_positive("accept", self.accept)
-        if self.accept < 1.0:
-            raise NconvexError(f"accept must be at least 1, not {self.accept!r}")
         require_integer("samples", self.samples, 1)
         for name in ("rmsprop", "bead_rmsprop"):
             if name == "rmsprop" or self.bead_rmsprop is not None:
                 require_kind(name, getattr(self, name), RMSProp, "RMSProp(budget=1000)")
-        for kind, names in ((float, ("L0", "alpha", "accept")), (int, ("depth", "samples"))):
-            for name in names:
-                object.__setattr__(self, name, kind(getattr(self, name)))  # NumPy's are no JSON
 
     def __repr__(self) -> str:
         return _brief(self)
+
+    @staticmethod
+    def of_ones_own(name: str, **values: Any) -> Setting:
+        """Make the setting of a problem of one's own, which has this name."""
+        if name in TASKS:
+            raise NconvexError(f"{name} is a task of this package; give your problem another name=")
+        return Setting(name, **BLANK, **values)
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Setting:
@@ -120,6 +157,12 @@ class Setting:
             name: values[name] and RMSProp(**values[name]) for name in ("rmsprop", "bead_rmsprop")
         }
         return Setting(**values | optimizers)
+
+    @property
+    def is_ones_own(self) -> bool:
+        """Whether the problem is one's own; only its name is known."""
+        blank = (getattr(self, name) == BLANK[name] for name in ("activation", "loss", "rmsprop"))
+        return self.task not in TASKS and any(blank)
 
     @property
     def shape(self) -> str:
@@ -131,13 +174,13 @@ class Setting:
         """The root mean square residual σ that L₀ stands for, if residuals are normal.
 
         L₀ is σ² for ``mse``, σ √(2/π) for ``mae``; where residuals stay well below Huber's corner
-        and 1, σ²/2 for ``huber`` and ``log-cosh``. Not a number for a classifier.
+        and 1, σ²/2 for ``huber`` and ``log-cosh``. Not a number for any other.
         """
         if self.loss == "mse":
             return math.sqrt(self.L0)
         if self.loss == "mae":
             return self.L0 * math.sqrt(math.pi / 2.0)
-        return math.nan if self.task == "mnist" else math.sqrt(2.0 * self.L0)
+        return math.sqrt(2.0 * self.L0) if self.loss in ("huber", "log-cosh") else math.nan
 
     def described(self) -> dict[str, Any]:
         """Return the attributes by name, as records and tables have them."""
@@ -159,7 +202,7 @@ class Setting:
 
     def connect(
         self,
-        problem: NetworkLandscape,
+        problem: Trainable,
         theta1: np.ndarray,
         theta2: np.ndarray,
         seed: Seed,

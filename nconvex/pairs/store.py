@@ -52,9 +52,6 @@ DIGEST = 8
 #: Characters of the configuration: a thousand times those of the largest preset.
 LONGEST_CONFIGURATION = 2**24
 
-#: The part of a configuration in which two surveys may differ and be one that has grown.
-GROWS = "pairs"
-
 _TYPES = {"i": "INTEGER", "f": "REAL", "b": "INTEGER", "U": "TEXT"}
 _TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name LIMIT 9"
 
@@ -65,8 +62,8 @@ class Store:
     Args:
         path: Of the file; None keeps all in memory, as long as the store is open.
         fields: Names and NumPy types of a record; "setting" and "pair" among them are its key.
-        configuration: What is surveyed, as JSON can hold it. A file that exists must hold the
-            same, but for `GROWS`. Without one, the file must exist and is only read.
+        configuration: What is surveyed, as JSON can hold it; a file that exists keeps its own,
+            see `revise`. Without one, the file must exist and is only read.
         versions: Of the software that computes the records.
 
     Attributes:
@@ -100,12 +97,11 @@ class Store:
         """What the file holds; another process may let it grow."""
         return self._about("configuration")
 
-    def grow(self, size: int) -> None:
-        """Raise the number of pairs in the configuration, unless it is as high already."""
+    def revise(self, change: Callable[[], Mapping[str, Any]]) -> None:
+        """Replace the configuration by what `change` returns; nobody else changes it meanwhile."""
         with self._writing() as execute:
-            found = self.configuration
-            found[GROWS] = max(found[GROWS], size)
-            execute("UPDATE about SET json = ? WHERE key = 'configuration'", (json.dumps(found),))
+            text = _json(change())
+            execute("UPDATE about SET json = ? WHERE key = 'configuration'", (text,))
 
     def add(self, record: Sequence[Any], beads: np.ndarray | None = None) -> bool:
         """Keep a finished pair, on disk when this returns; False if it was there already.
@@ -224,16 +220,6 @@ class Store:
                 self.damaged(verdict)
             execute("PRAGMA synchronous = FULL")
             self.versions: dict[str, str] = self._about("versions")
-            if configuration is None:
-                return
-            asked = json.loads(_json(configuration))
-            if self.configuration | {GROWS: None} != asked | {GROWS: None}:
-                raise NconvexError(
-                    f"{self.path} holds another survey; choose another file, or continue that one "
-                    f"with `resume {self.path}`"
-                )
-            execute("BEGIN IMMEDIATE")  # is refused here, before any work, where it may not write
-            execute("ROLLBACK")
         except BaseException:
             self._connection.close()
             raise
@@ -369,7 +355,8 @@ def _array(blob: bytes) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    """Return what SQLite gives back for a value: it has NULL for NaN, and no booleans."""
+    """Return what SQLite gives back for a value: it has NULL for NaN, no booleans, no NumPy."""
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool):
         return int(value)
     return None if value != value else value

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import connection, resource_tracker
 from types import MappingProxyType
 from typing import Any
@@ -180,6 +181,13 @@ def _on_dask(function: Function, jobs: Iterable[Job], client: Any) -> Results:
     # the other where the result's worker died in between.
     from distributed import KilledWorker, TimeoutError
 
+    shared: dict[str, Any] = {}
+    if isinstance(function, partial):  # what all jobs share is sent once, and not with each
+        shared = {
+            name: client.submit(_same, of, pure=False) for name, of in function.keywords.items()
+        }
+        function = function.func
+
     def check() -> None:
         try:
             client.wait_for_workers(1, timeout=SILENCE)
@@ -188,7 +196,7 @@ def _on_dask(function: Function, jobs: Iterable[Job], client: Any) -> Results:
 
     try:
         yield from _as_finished(
-            lambda job: client.submit(function, *job, pure=False),
+            lambda job: client.submit(function, *job, **shared, pure=False),
             jobs,
             AHEAD,
             (KilledWorker, CancelledError, TimeoutError),
@@ -198,6 +206,10 @@ def _on_dask(function: Function, jobs: Iterable[Job], client: Any) -> Results:
         if client.status == "running":
             raise
         raise WorkersLost("the Dask scheduler does not answer any more") from error
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 # -- Processes ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def survey(survey: Survey, published: Sequence[Published] = ()) -> Figure:
             axes, np.array([x[k] for k in members]), rows[np.array(members, int)], label, style
         )
     _draw_published(axes, published)
-    _label(axes, rows, published)
+    _label(axes, rows, published, survey.verdict)
     for axis in axes[:4]:
         axis.set(xlabel=xlabel)
         if xlabel.startswith("α"):
@@ -95,13 +96,13 @@ def _draw_published(axes: Any, published: Sequence[Published]) -> None:
         )  # fmt: skip
 
 
-def _label(axes: Any, rows: np.ndarray, published: Sequence[Published]) -> None:
+def _label(axes: Any, rows: np.ndarray, published: Sequence[Published], verdict: str) -> None:
     """Set the vertical axes, so that all means can be seen."""
     share, beads, length, work = axes[:4]
     pairs = rows["pairs"]
     count = str(pairs.max()) if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     share.set(ylim=(-0.04, 1.04), ylabel="share of all pairs")
-    share.set_title(f"connected, and failures:\n× bead, + depth, – end; {count} pairs", fontsize=10)
+    share.set_title(f"{verdict}, and failures:\n× bead, + depth, – end; {count} pairs", fontsize=10)
     ticks = [0, 1, 2, 5, 10, 20, 50, 100, 200]
     beads.set_yscale("symlog", linthresh=1.0)
     beads.set_yticks(ticks, map(str, ticks))
@@ -110,7 +111,9 @@ def _label(axes: Any, rows: np.ndarray, published: Sequence[Published]) -> None:
     lengths = [*rows["normalized_length"], *(p.normalized_length for p in published)]
     length.set_ylim(*_room(lengths, 1.05, 0.97))
     length.set(ylabel="normalized length, of connected pairs")
-    work.set(ylabel="gradient evaluations of the search", yscale="log")
+    work.set(ylabel="gradient evaluations of the search")
+    if (rows["search_steps"] > 0.0).any():  # not so where all straight lines are low
+        work.set_yscale("log")
     beads.legend(frameon=False, fontsize=8)
 
 
@@ -129,10 +132,11 @@ def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
     axes: dict[str, tuple[str, Callable[[Setting], Any]]] = {
         "$L_0$": ("$L_0$", lambda setting: setting.L0),
         "α": ("α: beads are trained to α$L_0$", lambda setting: setting.alpha),
-        "h": ("hidden units a layer, h", lambda setting: setting.hidden[0]),
+        "h": ("hidden units a layer, h", lambda setting: (*setting.hidden, math.nan)[0]),
     }
     name = max(axes, key=lambda axis: len({axes[axis][1](setting) for setting in settings}))
-    if len({setting.loss for setting in settings}) > 1 and settings[0].task != "mnist":
+    residuals = np.isfinite([setting.residual for setting in settings]).all()
+    if len({setting.loss for setting in settings}) > 1 and residuals:
         name = "$L_0$"
         label = "root mean square residual that $L_0$ stands for"
         axes[name] = (label, lambda setting: setting.residual)
@@ -157,7 +161,9 @@ def _curves(survey: Survey) -> tuple[list[float], str, dict[str, list[int]]]:
                 del varying[label]
     curves: dict[str, list[int]] = {}
     for k, setting in enumerate(settings):
-        label = ", ".join(f"{label} {of(setting)}" for label, of in varying.items()) or "ours"
+        values = [(label, of(setting)) for label, of in varying.items()]
+        known = [f"{label} {value}" for label, value in values if value not in ("", math.nan)]
+        label = ", ".join(known) or setting.task
         curves.setdefault(label, []).append(k)
     return [float(value(setting)) for setting in settings], xlabel, curves
 

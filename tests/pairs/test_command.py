@@ -69,9 +69,14 @@ def test_a_survey_grows_from_the_command_line(tmp_path, monkeypatch, capsys):
     run = ["run", "--L0", "1e-2", "--quiet", "--store", "s", "--pairs"]
     assert main([*run, "1"]) == 0
     assert main([*run, "3"]) == 0
-    assert main([*run, "2"]) == 2
-    assert "s is a survey of 3 pairs a setting" in capsys.readouterr().err
     assert nc.survey.load("s").pairs == 3
+    before = nc.survey.load("s").records.tobytes()
+    capsys.readouterr()
+    assert main([*run, "2"]) == 0  # what is asked for is shown, what is there stays
+    assert "| 2 " in capsys.readouterr().out
+    assert nc.survey.load("s").records.tobytes() == before
+    assert main(["run", "--L0", "1e-3", "--quiet", "--store", "s", "--pairs", "3"]) == 0
+    assert [setting.L0 for setting in nc.survey.load("s").settings] == [1e-2, 1e-3]
 
 
 @pytest.mark.parametrize(

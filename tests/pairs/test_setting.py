@@ -64,7 +64,9 @@ def test_classifiers_are_surveyed_with_any_activation():
 def test_bad_surveys_are_named():
     with pytest.raises(NconvexError, match="one setting at least"):
         nc.survey.run(())
-    for given in (3, "x", (Setting(), 3), nc.quad.problem(0)):
+    with pytest.raises(NconvexError, match=r"takes settings, .* landscape, or a function .*not 3"):
+        nc.survey.run(3)
+    for given in ("x", (Setting(), 3)):
         with pytest.raises(NconvexError, match=r"a setting must be of the class Setting, e\.g\. "):
             nc.survey.run(given)
     with pytest.raises(TypeError, match="positional"):

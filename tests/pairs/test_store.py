@@ -142,12 +142,35 @@ def test_a_survey_grows_and_is_the_same_as_in_one_go(tmp_path, uninterrupted):
     assert seen == list(range(7, 2 * PAIRS + 1))  # what was there is not done again
     assert grown.records.tobytes() == uninterrupted.tobytes()
     assert nc.survey.load(path).pairs == PAIRS
-    with pytest.raises(NconvexError, match=f"of {PAIRS} pairs a setting, which can grow but not"):
-        nc.survey.run(SETTINGS, pairs=3, seed=5, store=path)
-    with pytest.raises(NconvexError, match="holds another survey"):
+    with pytest.raises(NconvexError, match=r"another survey, with seed=\(5,\), not \(6,\); choose"):
         nc.survey.run(SETTINGS, pairs=PAIRS, seed=6, store=path)
-    with pytest.raises(NconvexError, match="holds another survey"):
-        nc.survey.run(SETTINGS[:1], pairs=PAIRS, seed=5, store=path)
+    with pytest.raises(NconvexError, match="another survey, with keep_strings=False, not True"):
+        nc.survey.run(SETTINGS, pairs=PAIRS, seed=5, store=path, keep_strings=True)
+
+
+def test_a_store_grows_by_settings_and_what_is_not_asked_for_stays(tmp_path, uninterrupted):
+    path = tmp_path / "s"
+    first, second = SETTINGS
+    nc.survey.run(second, pairs=PAIRS, seed=5, store=path)
+    before = nc.survey.load(path).records.tobytes()
+    seen = []
+    grown = nc.survey.run(
+        SETTINGS, pairs=3, seed=5, store=path, progress=lambda *at: seen.append(at)
+    )  # in another order than the file's, and fewer pairs
+    expected = uninterrupted[uninterrupted["pair"] < 3]
+    assert grown.records.tobytes() == expected.tobytes()
+    assert (grown.settings, grown.pairs) == (SETTINGS, 3)
+    assert [(done, total, row["setting"]) for done, total, row in seen] == [
+        (4, 6, 0), (5, 6, 0), (6, 6, 0)
+    ]  # fmt: skip
+    whole = nc.survey.load(path)
+    assert (whole.settings, whole.pairs) == ((second, first), PAIRS)
+    assert whole.of(0).tobytes() == before
+    assert len(whole.of(1)) == 3
+    again = nc.survey.run(first, pairs=3, seed=5, store=path, progress=pytest.fail)
+    assert again.records.tobytes() == expected[:3].tobytes()
+    assert len(nc.survey.load(path).records) == PAIRS + 3
+    assert nc.survey.resume(path).complete
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
@@ -214,8 +237,6 @@ def test_any_other_name_will_do(tmp_path):
 
 def test_other_files_and_other_versions_are_told(tmp_path):
     path = filled(tmp_path / "s")
-    with pytest.raises(NconvexError, match="holds another survey"):
-        Store(path, FIELDS, {"what": []}, VERSIONS)
     with pytest.raises(NconvexError, match="its tables are not those"):
         Store(path, FIELDS[:-1])
     connection = sqlite3.connect(path)

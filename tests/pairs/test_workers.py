@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnProcess
 
+import numpy as np
 import pytest
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -255,6 +256,14 @@ def test_a_dask_cluster_may_lose_workers_but_not_all(monkeypatch, tmp_path):
         assert main([*run, "--dask", cluster.scheduler_address]) == 0
         expected = nc.survey.run(nc.survey.grid(L0=(1e-2,)), pairs=4).records
         assert nc.survey.load(tmp_path / "s").records.tobytes() == expected.tobytes()
+        x = np.linspace(0.0, 1.0, 20)[:, None]
+        own = nc.Problem(nc.MLP((1, 3, 1)), "mse", x, x**2, x, x**2)
+        kill = next(iter(client.run(os.getpid).values()))
+        done = nc.survey.run(
+            own, L0=0.05, pairs=6, executor=client,
+            progress=lambda n, *_: n == 2 and os.kill(kill, signal.SIGKILL),
+        )  # fmt: skip
+        assert done == nc.survey.run(own, L0=0.05, pairs=6)  # it is sent again to a new worker
         monkeypatch.setattr(workers, "SILENCE", 0.2)
         cluster.scale(0)
         with pytest.raises(WorkersLost, match="has no workers left"):
