@@ -36,7 +36,8 @@ RULES = {
     "tasks": "definitions data network",
     "pairs": "definitions files reductions kernels training string samplers data network tasks",
     "plots": "definitions landscape string network samplers pairs",
-    "commands": "definitions files kernels data network pair pairs samplers string tasks plots",
+    "commands": "definitions files kernels data network training pair pairs samplers string tasks"
+    " plots",
     "survey": "pairs commands",
     "quad": "tasks commands",
     "mnist": "tasks commands",
@@ -47,11 +48,12 @@ OUTSIDE = {
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
     "argparse": {"commands", "verify"},
+    "csv": {"data"},
     "numba": {"kernels", "commands", "pairs"},
     "llvmlite": {"kernels"},  # what numba is built on, and brings along
     "sqlite3": {"pairs"},
     "distributed": {"commands", "pairs"},  # only for Dask, and missing without harm
-    "torch": {"adapters"},  # loaded with a user's own networks only
+    "torch": {"adapters", "commands"},  # loaded with a user's own networks only
     "jax": {"adapters"},
     "urllib": {"data"},
     "http": {"data"},
