@@ -7,6 +7,7 @@ import numpy as np
 from nconvex.definitions import (
     Descent,
     DescentStatus,
+    RMSProp,
     Seed,
     Training,
     TrainingStatus,
@@ -21,8 +22,9 @@ from nconvex.landscape import Trainable, require_landscape, require_threshold
 #: untrainable (dead ReLUs), so twenty in a row mean that L₀ is out of reach.
 MAX_STARTS = 20
 
-#: `auto_L0`: how far below the last level the next one lies, and how far beads stay above the last.
-FURTHER, ROOM = 0.9, 1.05
+#: `auto_L0`: how far below the last level the next one lies, how far beads stay above the last,
+#: and how much of the budget it takes to get there: other starts need more.
+FURTHER, ROOM, PART = 0.9, 1.05, 0.1
 
 
 def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_STARTS) -> Training:
@@ -66,8 +68,9 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
 def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
     """Choose a threshold a little above what one trained network reaches.
 
-    One model is trained to ever lower losses until it gets no lower. L₀ is such that beads, which
-    are trained to α L₀, need to get down to `ROOM` times the loss that it reached.
+    One model is trained to ever lower losses, until it gets no lower or has taken `PART` of a
+    descent's budget. L₀ is such that beads, which are trained to α L₀, need to get down to `ROOM`
+    times the loss that it reached.
 
     Args:
         problem: Gives starts, and descends from them.
@@ -86,9 +89,10 @@ def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
     rng = generator(child(seed, 4))
     theta = problem.initial(rng)
     level = problem.loss(theta)
-    while True:
+    steps, most = 0, PART * getattr(problem, "rmsprop", RMSProp()).budget
+    while steps <= most:
         descent = problem.descend(theta, FURTHER * level, rng)
         if descent.status is not DescentStatus.REACHED or descent.loss <= 0.0:
             break
-        theta, level = descent.theta, descent.loss
+        theta, level, steps = descent.theta, descent.loss, steps + descent.steps
     return float(f"{ROOM * level / alpha:.3g}")

@@ -48,7 +48,6 @@ OUTSIDE = {
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
     "argparse": {"commands", "verify"},
-    "csv": {"data"},
     "numba": {"kernels", "commands", "pairs"},
     "llvmlite": {"kernels"},  # what numba is built on, and brings along
     "sqlite3": {"pairs"},
