@@ -222,13 +222,22 @@ def _rows(name: str, data: bytes, delimiter: str) -> Iterator[tuple[int, list[st
             return
         except UnicodeDecodeError:
             raise NconvexError(
-                f"{name}, after line {reader.line_num}: this is no UTF-8 text; export it as CSV "
+                f"{name}, line {_first_bad_line(data)}: this is no UTF-8 text; export it as CSV "
                 "UTF-8"
             ) from None
         except csv.Error as error:
             raise NconvexError(f"{name}, line {reader.line_num}: {error}") from None
         if row:
             yield reader.line_num, row
+
+
+def _first_bad_line(data: bytes) -> int:
+    """The number of the line where bytes stop being UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return 1 + data.count(b"\n", 0, error.start)
+    return 1
 
 
 def _kept(name: str, names: Sequence[str], target: str, drop: Collection[str]) -> list[int]:

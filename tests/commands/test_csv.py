@@ -129,7 +129,7 @@ ROWS = "1,2,3\n4,5,6\n7,9,8\n2,2,1\n3,1,4\n"
         (b"\xef\xbb\xbf\n\n", [], "is empty"),
         (b"\x00\xff" * 50, [], "NUL bytes"),
         (HEAD.encode("utf-16"), [], "NUL bytes"),
-        (b"a,b,y\n\xff,1,2\n", [], "no UTF-8 text"),
+        (b"a,b,y\n1,1,2\n\xff,1,2\n", [], "line 3: this is no UTF-8 text"),
         (HEAD, [], "no row with a value"),
         ("1,2,3\n" + ROWS, [], "begins with numbers"),
         (HEAD + "1,2\n" + ROWS, [], "line 2: 2 values, but line 1 names 3 columns"),
