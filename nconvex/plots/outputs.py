@@ -93,7 +93,7 @@ def classes(
     axes.set(xlim=(0.0, 1.0), xlabel="fraction of the path's length", ylabel="share that is right")
     axes.set_ylim(min(0.9, float(shares.min()) - 0.03), 1.01)
     axes.set_title("what the networks find right of each class", fontsize=11)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return without_frame(figure)
 
 
