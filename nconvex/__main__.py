@@ -10,12 +10,21 @@ from nconvex.commands.outputs import FINISHED, guarded, say
 from nconvex.definitions import CITATION, VERSION, NconvexError
 
 #: The module whose `main` runs each command.
-COMMANDS = {"quad": "quad", "mnist": "mnist", "survey": "commands.survey", "verify": "verify"}
+COMMANDS = {
+    "quad": "quad",
+    "mnist": "mnist",
+    "csv": "commands.csv",
+    "connect": "commands.connect",
+    "survey": "commands.survey",
+    "verify": "verify",
+}
 
 TEXT = f"""nconvex {VERSION}: how nonconvex is the loss surface of a learning problem?
 
   PROG quad     train two networks on a polynomial, connect them, draw the path
   PROG mnist    the same with handwritten digits
+  PROG csv      the same with your own table
+  PROG connect  connect two networks whose weights are in files
   PROG survey   statistics over many pairs, kept in a file, resumed after anything
   PROG verify   prove again, in plain NumPy, that a saved path stays below L0
   PROG quad --help   every option, in the paper's terms

@@ -7,11 +7,13 @@ import numpy as np
 from nconvex.definitions import (
     Descent,
     DescentStatus,
+    RMSProp,
     Seed,
     Training,
     TrainingStatus,
     child,
     generator,
+    require_alpha,
     require_integer,
 )
 from nconvex.landscape import Trainable, require_landscape, require_threshold
@@ -19,6 +21,10 @@ from nconvex.landscape import Trainable, require_landscape, require_threshold
 #: Starts drawn before a model counts as untrainable. On QUAD at L₀ = 1e-3 about 3 % of starts are
 #: untrainable (dead ReLUs), so twenty in a row mean that L₀ is out of reach.
 MAX_STARTS = 20
+
+#: `auto_L0`: how far below the last level the next one lies, how far beads stay above the last,
+#: and how much of the budget it takes to get there: other starts need more.
+FURTHER, ROOM, PART = 0.9, 1.05, 0.1
 
 
 def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_STARTS) -> Training:
@@ -57,3 +63,36 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         starts=len(descents),
         status=TrainingStatus.TRAINED if reached else TrainingStatus.UNTRAINABLE,
     )
+
+
+def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
+    """Choose a threshold a little above what one trained network reaches.
+
+    One model is trained to ever lower losses, until it gets no lower or has taken `PART` of a
+    descent's budget. L₀ is such that beads, which are trained to α L₀, need to get down to `ROOM`
+    times the loss that it reached.
+
+    Args:
+        problem: Gives starts, and descends from them.
+        alpha: The sampler's.
+        seed: Its child 4 names the random stream; `run_pair` has the ones below.
+
+    Example:
+        >>> import nconvex as nc
+        >>> from nconvex.training import auto_L0
+        >>> problem = nc.quad.problem(samples=100)
+        >>> nc.train(problem, L0=auto_L0(problem), seed=1).status.name
+        'TRAINED'
+    """
+    require_landscape(problem)
+    require_alpha(alpha)
+    rng = generator(child(seed, 4))
+    theta = problem.initial(rng)
+    level = problem.loss(theta)
+    steps, most = 0, PART * getattr(problem, "rmsprop", RMSProp()).budget
+    while steps <= most:
+        descent = problem.descend(theta, FURTHER * level, rng)
+        if descent.status is not DescentStatus.REACHED or descent.loss <= 0.0:
+            break
+        theta, level, steps = descent.theta, descent.loss, steps + descent.steps
+    return float(f"{ROOM * level / alpha:.3g}")

@@ -37,7 +37,8 @@ RULES = {
     "pairs": "definitions files reductions kernels landscape training string samplers data network "
     "tasks",
     "plots": "definitions landscape string network samplers pairs",
-    "commands": "definitions files kernels data network pair pairs samplers string tasks plots",
+    "commands": "definitions files kernels data network training pair pairs samplers string tasks"
+    " plots",
     "survey": "pairs commands",
     "quad": "tasks commands",
     "mnist": "tasks commands",
@@ -52,7 +53,7 @@ OUTSIDE = {
     "llvmlite": {"kernels"},  # what numba is built on, and brings along
     "sqlite3": {"pairs"},
     "distributed": {"commands", "pairs"},  # only for Dask, and missing without harm
-    "torch": {"adapters"},  # loaded with a user's own networks only
+    "torch": {"adapters", "commands"},  # loaded with a user's own networks only
     "jax": {"adapters"},
     "urllib": {"data"},
     "http": {"data"},

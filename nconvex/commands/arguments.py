@@ -9,7 +9,12 @@ from typing import Any, NoReturn
 
 from nconvex.commands.outputs import BAD_INPUT, complain, say
 from nconvex.definitions import VERSION
+from nconvex.kernels.parts import LOSSES
 from nconvex.samplers import SAMPLERS
+
+#: Stands for a threshold that is chosen; and what that is, for the help.
+AUTO = "auto"
+CHOSEN = "a little above what one trained network reaches"
 
 
 def path(text: str) -> Path:
@@ -26,6 +31,16 @@ def layers(text: str) -> tuple[int, ...]:
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} must be units joined by dashes; give --hidden 4-4 for two layers of four"
+        ) from None
+
+
+def threshold(text: str) -> float | str:
+    """Convert L0: a number, or "auto"."""
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number nor auto; give e.g. --L0 0.1"
         ) from None
 
 
@@ -117,19 +132,38 @@ def make_parser(prog: str, description: str, *examples: str) -> Parser:
     return result
 
 
-def add_search(parser: Parser, L0: object, lower: float, budget: int) -> None:
-    """Add the options of a search for one path; `L0` tells its default, `lower` is an example."""
+def add_loss(group: argparse._ActionsContainer, shown: str) -> None:
+    """Add the loss where the task may be of either kind; `shown` tells its default."""
+    about = (
+        f"{OPTIONS['loss']['help']}; of classes, cross-entropy, or error, the share of wrong labels"
+    )
+    choices = (*LOSSES, "cross-entropy", "error")
+    option(group, "loss", shown, "mae", default=None, choices=choices, help=about)
+
+
+def add_search(
+    parser: Parser, L0: str, lower: float, budget: int | str, alpha: float | None = None
+) -> None:
+    """Add the options of a search for one path.
+
+    Args:
+        parser: Gets them.
+        L0: Tells the threshold's default.
+        lower: An example of it.
+        budget: Its default, or what the help says of it.
+        alpha: Its default, if not the sampler's own.
+    """
     search = parser.add_argument_group("the search (Dynamic String Sampling)")
-    option(search, "L0", L0, lower, default=None)
+    option(search, "L0", L0, lower, default=None, type=threshold)
     option(search, "sampler", "plain", "revive")
-    option(search, "alpha", _default("alpha"), 0.95, default=None)
+    option(search, "alpha", alpha or _default("alpha"), 0.9, default=alpha)
     option(search, "depth", _default("depth"), 12, default=None)
     about = (
         "shorten a connected path: drop beads that are not needed and pull the others towards "
         "their neighbours, as far as the loss provably stays at most L0"
     )
     switch(search, "tighten", about)
-    option(search, "budget", budget, 50000)
+    option(search, "budget", budget, 50000, default=budget if isinstance(budget, int) else None)
     option(search, "seed", 0, 7)
 
 
@@ -152,9 +186,10 @@ def add_outputs(parser: Parser, name: str) -> None:
 def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the arguments of one experiment; `--hidden 4 4` is refused by naming 4-4."""
     args, unknown = parser.parse_known_args(argv)
-    given = args.hidden is not parser.get_default("hidden")
+    hidden = getattr(args, "hidden", ())
+    given = bool(hidden) and hidden is not parser.get_default("hidden")
     if given and unknown and all(word.isdecimal() for word in unknown):
-        joined = "-".join(map(str, [*args.hidden, *unknown]))
+        joined = "-".join(map(str, [*hidden, *unknown]))
         parser.error(f"the layers of one network are joined by dashes; give --hidden {joined}")
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

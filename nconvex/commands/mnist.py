@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from nconvex.commands.arguments import Parser, add_outputs, add_search, make_parser, option
+from nconvex.commands.arguments import (
+    AUTO,
+    CHOSEN,
+    Parser,
+    add_outputs,
+    add_search,
+    make_parser,
+    option,
+)
 from nconvex.commands.experiment import Experiment, run
 from nconvex.data import digits
 from nconvex.definitions import require_integer, require_positive
@@ -48,7 +56,7 @@ def _parser(prog: str) -> Parser:
     about = "RMSProp's first learning rate; it falls to a tenth over the budget"
     option(network, "lr", LEARNING_RATE, 3e-4, type=float, metavar="RATE", help=about)
     thresholds = ", ".join(f"{value:g} for --metric {metric}" for metric, value in L0.items())
-    add_search(parser, thresholds, 0.3, BUDGET)
+    add_search(parser, f"{thresholds}, or {AUTO}: {CHOSEN}", 0.3, BUDGET)
     add_outputs(parser, "mnist")
     return parser
 

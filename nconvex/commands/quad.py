@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from nconvex.commands.arguments import Parser, add_outputs, add_search, make_parser, option, switch
+from nconvex.commands.arguments import (
+    AUTO,
+    CHOSEN,
+    Parser,
+    add_outputs,
+    add_search,
+    make_parser,
+    option,
+    switch,
+)
 from nconvex.commands.experiment import Experiment, run
 from nconvex.data.polynomials import POLYNOMIALS
 from nconvex.definitions import NconvexError, RMSProp
@@ -48,7 +57,7 @@ def _parser(prog: str) -> Parser:
     )
     fastest, names = "the fastest", tuple(ENGINES)
     option(network, "engine", fastest, "textbook", default=None, choices=names, help=about)
-    add_search(parser, L0, 0.0003, RMSProp.budget)
+    add_search(parser, f"{L0}, or {AUTO}: {CHOSEN}", 0.0003, RMSProp.budget)
     add_outputs(parser, "quad")
     return parser
 

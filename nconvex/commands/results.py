@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from nconvex.commands.outputs import draw, one_line, require_output
 from nconvex.definitions import VERSION, ConnectionStatus, NconvexError, Training, beside
 from nconvex.files import write_arrays, write_whole
 from nconvex.network.base import NetworkLandscape
-from nconvex.string import String
+from nconvex.string import Described, String
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,22 @@ class Experiment:
         title: One line that names it.
         settings: What it was made from, for the document.
         draw: Draws with `plots` what the models on a string do, into a part of the figure.
-        L0: The threshold where none is given.
+        L0: The threshold where none is given, or "auto".
         measure: What the threshold limits, in a word.
         data: One line that names the data, where there is a choice.
+        described: What is saved beside a string and its problem.
+        ends: Two models, (P,) each, where none are to be trained.
     """
 
     problem: NetworkLandscape
     title: str
     settings: dict[str, Any]
     draw: Callable[[Any, String, Any], None]
-    L0: float
+    L0: float | str
     measure: str = "loss"
     data: str = ""
+    described: Sequence[Described] = ()
+    ends: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass
@@ -49,12 +53,16 @@ class Found:
     """What a search has found so far.
 
     Attributes:
-        trainings: Of the ends.
+        L0: The threshold, or None before it is chosen.
+        chosen: From what it was chosen; None if it was not.
+        trainings: Of the ends; ends that were given have no starts.
         string: The path.
         loose: The path before it was tightened.
         interrupted: Whether the search was interrupted.
     """
 
+    L0: float | None = None
+    chosen: str | None = None
     trainings: list[Training] = field(default_factory=list)
     string: String | None = None
     loose: String | None = None
@@ -79,7 +87,8 @@ def document(
         "message": status.value.replace("loss", experiment.measure),
         "connected": connected,
         "interrupted": found.interrupted,
-        "L0": args.L0,
+        "L0": found.L0,
+        "L0_chosen": found.chosen,
         "sampler": args.sampler.name,
         "alpha": args.sampler.alpha,
         "depth": args.sampler.depth,
@@ -132,10 +141,12 @@ def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> st
     """Return what is printed; `result` is the document."""
     string, L0, measure = found.string, result["L0"], experiment.measure
     rows = {"data": one_line(experiment.data)} if experiment.data else {}
+    if found.chosen:
+        rows["threshold"] = f"L0 = {L0!r}, chosen {found.chosen}"
     if found.trainings:
         losses = " and ".join(beside(training.loss, L0) for training in found.trainings)
         rows["networks"] = f"test {measure} {losses} (L0 = {L0!r})"
-        if not any(training.steps for training in found.trainings):
+        if experiment.ends is None and not any(training.steps for training in found.trainings):
             rows["note"] = (
                 "random starts lie below L0 already, so that this shows little; lower --L0"
             )
@@ -239,11 +250,14 @@ class Files:
         write_whole(result, lambda file: file.write(data))
         self._written.append(result)
         if found.string is not None:
-            found.string.save(string, experiment.problem)
+            found.string.save(string, experiment.problem, *experiment.described)
             self._written.append(string)
         elif found.trainings:
             thetas = np.array([training.theta for training in found.trainings])
-            write_arrays(models, {"thetas": thetas, **experiment.problem.describe()})
+            arrays = {"thetas": thetas}
+            for each in (experiment.problem, *experiment.described):
+                arrays |= each.describe()
+            write_arrays(models, arrays)
             self._written.append(models)
 
     def figure(self, experiment: Experiment, string: String | None) -> Callable[[], None] | None:

@@ -152,11 +152,7 @@ def predictions(
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     x = np.linspace(0.0, 1.0, POINTS)[:, None]
     truth = polynomial(x)
-    if string.n_beads:
-        bead = 1 + int(np.argmin(np.abs(_bead_positions(string)[1:-1] - 0.5)))
-        middle, name = string.beads[bead], f"bead {bead} of {string.n_beads}"
-    else:
-        middle, name = string.at(0.5), "half way"
+    middle, name = middle_model(string)
     above.plot(x, truth, color=LIGHT, lw=6.0, solid_capstyle="round", label="polynomial")
     for theta, label, colour, style in (
         (string.beads[0], "$θ_1$", BLUE, "-"),
@@ -173,6 +169,14 @@ def predictions(
     above.legend(frameon=False)
     figure.align_ylabels([above, below])
     return without_frame(figure)
+
+
+def middle_model(string: String) -> tuple[np.ndarray, str]:
+    """The bead nearest to half way, or without beads the point half way; and its name."""
+    if not string.n_beads:
+        return string.at(0.5), "half way"
+    bead = 1 + int(np.argmin(np.abs(_bead_positions(string)[1:-1] - 0.5)))
+    return string.beads[bead], f"bead {bead} of {string.n_beads}"
 
 
 def digits(problem: Classification, string: String, figure: Part = None, images: int = 4) -> Any:

@@ -48,7 +48,7 @@ def options(text):
 def test_the_package_tells_what_there_is(capsys, argv):
     status, out, err = said(capsys, main, argv)
     assert (status, err) == (0, "")
-    for name in ("quad", "mnist", "survey", "verify"):
+    for name in COMMANDS:
         assert f"\n  nconvex {name} " in out
     assert "To cite" in out
 
@@ -68,6 +68,8 @@ def test_what_is_no_command_is_refused_in_one_line(capsys, argv):
 BAD = {
     "quad": ["--L0", "0"],
     "mnist": ["--lr", "0"],
+    "csv": ["a.csv", "--target", "y", "--test", "x"],
+    "connect": ["a.npz", "b.npz"],
     "survey": ["run", "--task", "x"],
     "verify": [],
 }
@@ -106,12 +108,16 @@ def test_the_console_script_is_this_command():
     assert getattr(importlib.import_module(module), function) is main
 
 
-@pytest.mark.parametrize("name", ["quad", "mnist"])
+@pytest.mark.parametrize("name", ["quad", "mnist", "csv", "connect"])
 def test_help_explains_every_option_with_its_default_and_an_example(capsys, name):
     _, text, _ = said(capsys, main, [name, "--help"])
     entries = re.findall(r"^  (--[\w-]+)( [A-Z]\S*)?  +(.*(?:\n {8,}.*)*)", text, re.MULTILINE)
     found = {option: " ".join(about.split()) for option, value, about in entries if value}
-    assert found.keys() >= {"--L0", "--alpha", "--depth", "--hidden", "--activation", "--out"}
+    required = {"--target", "--drop"} if name == "csv" else {"--data"} if name == "connect" else ()
+    assert found.keys() >= {"--L0", "--alpha", "--depth", "--activation", "--out", *required}
+    assert ("--hidden" in found) == (name != "connect")
+    for option in required:
+        assert found.pop(option)
     for option, about in found.items():
         assert re.search(rf" \(default .+; e\.g\. {option} \S+.*\)$", about.replace("- ", "-"))
     switches = [(option, about) for option, value, about in entries if not value]
@@ -122,13 +128,14 @@ def test_help_explains_every_option_with_its_default_and_an_example(capsys, name
 def test_options_of_one_meaning_have_one_form(capsys):
     texts = [
         said(capsys, main, [*words, "--help"])[1]
-        for words in (["quad"], ["mnist"], ["survey", "run"])
+        for words in (["quad"], ["mnist"], ["survey", "run"], ["csv"], ["connect"])
     ]
-    one, other, many = map(options, texts)
+    one, other, many, *own = map(options, texts)
     alike = {"--hidden", "--activation", "--L0", "--sampler", "--alpha", "--depth", "--budget"}
     alike |= {"--seed", "--quiet"}
     for name in alike:
         assert one[name] == other[name] == many[name]
+        assert all(each.get(name, one[name]) == one[name] for each in own)
         assert one[name][1]
     assert one["--loss"] == many["--loss"]
     for name in {"--out", "--json", "--force", "--tighten"}:

@@ -189,7 +189,7 @@ def test_different_seeds_give_different_data_and_networks():
         (["--L0", "0"], "L0 must be a positive finite number, not 0.0"),
         (["--L0", "-1"], "not -1.0"),
         (["--L0", "nan"], "not nan"),
-        (["--L0", "small"], "invalid float value: 'small'"),
+        (["--L0", "small"], "'small' is neither a number nor auto"),
         (["--alpha", "0"], "alpha must lie in (0, 1], not 0.0"),
         (["--alpha", "1.5"], "alpha must lie in (0, 1], not 1.5"),
         (["--depth", "-1"], "depth must be an integer of at least 0, not -1"),
