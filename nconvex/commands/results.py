@@ -258,7 +258,7 @@ class Files:
             def models(part: Any) -> None:
                 experiment.draw(plots, string, part)
 
-            return plots.summary(experiment.problem, string, models, experiment.measure)
+            return plots.summary(experiment.problem, string, models)
 
         def write() -> None:
             draw(path, make, 150)
