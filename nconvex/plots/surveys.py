@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import LogLocator
 
-from nconvex.plots.style import STYLES, Part, drawn, figure_or_new, ink, is_wide, name_few
+from nconvex.plots.style import STYLES, Part, drawn, figure_or_new, ink, name_few
 
 if TYPE_CHECKING:
     from nconvex.pairs.published import Published
@@ -75,6 +75,9 @@ def survey(survey: Survey, published: Sequence[Published] = (), figure: Part = N
         axes[0].set_title("")
         for axis in axes:
             axis.set_ylabel("")
+    if len(columns) > 1:
+        for axis in panels[:, :-1].ravel():
+            axis.set_xlabel("")
     names = panels[0][1].get_legend_handles_labels()
     if len(columns) == 1 and len(names[1]) > 1:
         _legend(whole, panels[0][5] if predicted else None, *names)
@@ -104,7 +107,9 @@ def _draw_column(
 ) -> None:
     """Draw the panels of all settings whose axis has one unit."""
     x, kept = column.x, column.settings
-    for (label, members), style in zip(column.curves.items(), itertools.cycle(STYLES), strict=False):
+    for (label, members), style in zip(
+        column.curves.items(), itertools.cycle(STYLES), strict=False
+    ):
         members = sorted((k for k in members if rows["pairs"][k]), key=lambda k: x[k])
         at = np.array([x[k] for k in members])
         _draw_curve(axes, at, rows[np.array(members, int)], label, style)
@@ -168,7 +173,7 @@ def _label(axes: Any, rows: np.ndarray, published: Sequence[Published]) -> None:
     length.set_ylim(*_room(lengths, 1.05, 0.97))
     length.set(ylabel="normalized length")
     work.set(ylabel="gradient evaluations")
-    if is_wide(rows["search_steps"]):
+    if (rows["search_steps"] > 0.0).any():
         work.set_yscale("log")
 
 

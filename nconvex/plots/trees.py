@@ -83,7 +83,7 @@ def _draw_tree(
 ) -> None:
     """Draw leaves and branches, each at its height."""
     losses = connectivity.losses
-    tops = {(k,): float(loss) for k, loss in enumerate(losses)}
+    tops: dict[tuple[int, ...], float] = {(k,): float(loss) for k, loss in enumerate(losses)}
     position = {k: n for n, k in enumerate(_leaves(len(tops), merges))}
     colours = None
     if values is not None:
@@ -92,7 +92,7 @@ def _draw_tree(
     def colour(group: Sequence[int]) -> Any:
         if colours is None or values is None:
             return BLUE
-        return colours.to_rgba(float(np.mean(values[list(group)])))
+        return colours.to_rgba(np.mean(values[list(group)]))
 
     for merge in merges:
         whole = tuple(sorted(merge.left + merge.right))
