@@ -65,6 +65,8 @@ def disconnectivity(
     count.step(known, components, where="post", color=BLUE, lw=1.6)
     if is_wide(known):
         count.set_xscale("log")
+    else:
+        count.locator_params(axis="x", nbins=3)
     for level in levels:
         for axis in (tree.axhline, count.axvline):
             axis(level, color=LIGHT, lw=0.8, ls=":", zorder=0)

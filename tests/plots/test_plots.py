@@ -120,7 +120,9 @@ def legible(figure):
             boxes = [
                 tick.label1.get_window_extent(renderer)
                 for tick in ticks
-                if tick.label1.get_text() and low <= tick.get_loc() <= high and tick.label1.get_visible()
+                if tick.label1.get_text()
+                and low <= tick.get_loc() <= high
+                and tick.label1.get_visible()
             ]
             for one, two in itertools.combinations(boxes, 2):
                 assert not one.shrunk(0.9, 0.9).overlaps(two.shrunk(0.9, 0.9)), axes
