@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CITATION", "MLP", "Barrier", "BreadthFirst", "Classification", "ConnectionStatus",
     "Connectivity", "Curvature", "EndpointAboveL0", "FunctionLandscape", "Interrupted",
-    "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive", "Springs",
-    "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus", "__version__",
-    "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate", "load_string",
+    "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive",
+    "Springs", "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus",
+    "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate", "load_string",
     "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
     "train",
 ]  # fmt: skip

@@ -39,6 +39,8 @@ class Curvature(Result):
         trace_error: Its standard error; 0 where every column was computed.
         products: Hessian-vector products that were taken.
         kinks: Of these, the ones whose differences have met a kink at every step that was tried.
+
+    Example: see `curvature`.
     """
 
     eigenvalues: np.ndarray
@@ -74,7 +76,7 @@ def curvature(
     Example:
         >>> import nconvex as nc
         >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
-        >>> nc.curvature(bowl, [1.0, 0.0]).trace
+        >>> round(nc.curvature(bowl, [1.0, 0.0]).trace, 6)
         4.0
     """
     theta = require_theta("theta", theta)
@@ -127,8 +129,9 @@ class _Hessian:
             ahead, behind = (self.gradient(self.theta + s * h / length * vector) for s in (1, -1))
             middle = (ahead - behind) / (2.0 * h)
             bent = float(norm(ahead - 2.0 * self.here + behind)) / h
-            self.largest = max(self.largest, float(norm(middle)))
-            if bent <= KINK * self.largest + self.noise / h:
+            largest = max(self.largest, float(norm(middle)))
+            if bent <= KINK * largest + self.noise / h:
+                self.largest = largest
                 break
             h /= 10.0
         else:

@@ -184,7 +184,7 @@ def trajectory(
         >>> bowl = nc.FunctionLandscape(lambda x: 1 + x @ x, lambda x: 2 * x)
         >>> figure = nc.plots.trajectory(bowl, [[2, 1, 0], [1, 0.2, 0], [0, 0, 0]], points=9)
         >>> figure.axes[0].get_ylabel()
-        'weight distance, 2nd component (0.00718)'
+        'weight distance, 2nd component (0.00997)'
     """
     models = np.array(require_models("thetas", thetas))
     through, shares = principal_plane(models, models[-1])

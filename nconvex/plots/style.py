@@ -106,9 +106,15 @@ def colour_bar(axes: Any, drawn: Any, label: str, **where: Any) -> None:
     bar = axes.figure.colorbar(drawn, ax=axes, **where)
     bar.set_label(label, fontsize="small")
     bar.ax.tick_params(labelsize="small")
+    low, high = float(bar.norm.vmin or 0.0), float(bar.norm.vmax or 1.0)
     if not isinstance(bar.norm, LogNorm):
         bar.locator = MaxNLocator(4)
         bar.update_ticks()
+    elif high / low < 100.0:
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high))
+        ticks = [t for t in np.outer(powers, (1.0, 3.0)).ravel().tolist() if low <= t <= high]
+        bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
+        bar.minorticks_off()
 
 
 def name_few(axis: Any, values: Any, most: int = 6) -> None:
