@@ -54,8 +54,8 @@ __all__ = [
     "Connectivity", "Curvature", "EndpointAboveL0", "FunctionLandscape", "Interrupted",
     "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive",
     "Springs", "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus",
-    "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate", "load_string",
-    "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
+    "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate",
+    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
     "train",
 ]  # fmt: skip
 

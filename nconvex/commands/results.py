@@ -261,7 +261,7 @@ class Files:
             return plots.summary(experiment.problem, string, models)
 
         def write() -> None:
-            draw(path, make, 150)
+            draw(path, make, 220)
             self._written.append(path)
 
         return write
