@@ -55,8 +55,8 @@ __all__ = [
     "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive",
     "Springs", "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus",
     "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate",
-    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
-    "train",
+    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey",
+    "tighten", "train",
 ]  # fmt: skip
 
 #: Loaded on first use, for they bring matplotlib, SQLite or many kernels.
