@@ -104,15 +104,21 @@ def _draw_tree(
         axes.plot(ends, [merge.height] * 2, color=colour(whole), lw=1.6)
         tops[whole] = merge.height
     parts = set(tops) - {group for merge in merges for group in (merge.left, merge.right)}
-    for group in parts:  # of these it is not known that they meet anything
+    for group in (
+        parts if len(parts) > 1 else ()
+    ):  # of these it is not known that they meet anything
         at = float(np.mean([position[k] for k in group]))
         axes.plot(at, tops[group], marker="^", ms=5.0, color=colour(group))
     heights = np.array([*losses, *(merge.height for merge in merges)])
     if is_wide(heights) or (heights.min() > 0.0 and heights.max() / heights.min() > 3.0):
         axes.set_yscale("log")
         if heights.max() / heights.min() < 10.0:
-            name_few(axes.yaxis, np.geomspace(heights.min(), heights.max(), 4))
+            name_few(
+                axes.yaxis,
+                [float(f"{h:.2g}") for h in np.geomspace(heights.min(), heights.max(), 4)],
+            )
     axes.margins(y=0.08)
+    axes.set_ylim(axes.get_ylim())  # levels far above do not flatten the tree
     axes.set(xlabel="model", ylabel="loss")
     axes.set_xticks(list(position.values()), list(map(str, position)))
     axes.set_title("merge tree (an upper bound)", fontsize="medium")
