@@ -124,18 +124,20 @@ class _Hessian:
         """H v, (P,)."""
         self.products += 1
         length = float(norm(vector))
-        h = self.step
+        h, widest = self.step, None
         for _ in range(1 + TRIES):
             ahead, behind = (self.gradient(self.theta + s * h / length * vector) for s in (1, -1))
             middle = (ahead - behind) / (2.0 * h)
             bent = float(norm(ahead - 2.0 * self.here + behind)) / h
+            widest = middle if widest is None else widest
             largest = max(self.largest, float(norm(middle)))
             if bent <= KINK * largest + self.noise / h:
                 self.largest = largest
                 break
             h /= 10.0
-        else:
+        else:  # of steps that are all too long, the shortest has the most rounding
             self.kinks += 1
+            middle = widest
         return np.asarray(length * middle)
 
 
