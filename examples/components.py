@@ -20,7 +20,7 @@ def main() -> None:
     print(f"{MODELS} networks, {found.searches} searches for a path; components, at most:")
     for level in LEVELS:
         print(f"  L0 = {level:<7g} {found.components(level):3}")
-    nc.plots.disconnectivity(found, LEVELS).savefig("components.png", dpi=110)
+    nc.plots.disconnectivity(found, LEVELS).savefig("components.png", dpi=220)
     print("components.png drawn")
 
 

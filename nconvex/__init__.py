@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nconvex import baselines, lower_bounds, mnist, plots, quad, survey
     from nconvex.adapters.pytorch import TorchLandscape
     from nconvex.adapters.pytrees import JaxLandscape
+    from nconvex.geometry.curvature import Curvature, curvature
     from nconvex.network.classification import Classification
     from nconvex.samplers.barrier import Barrier, barrier
     from nconvex.samplers.merging import Connectivity, connectivity
@@ -50,12 +51,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CITATION", "MLP", "Barrier", "BreadthFirst", "Classification", "ConnectionStatus",
-    "Connectivity", "EndpointAboveL0", "FunctionLandscape", "Interrupted", "JaxLandscape",
-    "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive", "Springs",
-    "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus", "__version__",
-    "barrier", "baselines", "connect", "connectivity", "interpolate", "load_string",
-    "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey", "tighten",
-    "train",
+    "Connectivity", "Curvature", "EndpointAboveL0", "FunctionLandscape", "Interrupted",
+    "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive",
+    "Springs", "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus",
+    "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate",
+    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey",
+    "tighten", "train",
 ]  # fmt: skip
 
 #: Loaded on first use, for they bring matplotlib, SQLite or many kernels.
@@ -65,9 +66,11 @@ _LATER = {
     "Barrier": "samplers.barrier",
     "Classification": "network.classification",
     "Connectivity": "samplers.merging",
+    "Curvature": "geometry.curvature",
     "Tightening": "samplers.tightening",
     "barrier": "samplers.barrier",
     "connectivity": "samplers.merging",
+    "curvature": "geometry.curvature",
     "tighten": "samplers.tightening",
 }
 

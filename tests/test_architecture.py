@@ -34,9 +34,10 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
+    "geometry": "definitions reductions landscape",
     "pairs": "definitions files reductions kernels landscape training string samplers data network "
     "tasks",
-    "plots": "definitions landscape string network samplers pairs",
+    "plots": "definitions reductions landscape string network samplers pairs geometry",
     "commands": "definitions files kernels data network training pair pairs samplers string tasks"
     " plots",
     "survey": "pairs commands",

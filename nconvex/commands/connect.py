@@ -83,9 +83,9 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> Exper
 
     def draw(plots: Any, string: String, part: Any) -> None:
         if isinstance(landscape, Classification):
-            plots.classes(landscape, string, landscape.classes_.tolist(), part)
+            plots.classes(landscape, string, landscape.classes_.tolist(), part.add_subplot())
         else:
-            plots.fit(landscape, string, "y", 0.0, 1.0, part)
+            plots.fit(landscape, string, "y", 0.0, 1.0, part.add_subplot())
 
     names = [str(each) for each in args.ends]
     return Experiment(

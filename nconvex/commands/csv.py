@@ -88,9 +88,9 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> Exper
 
     def draw(plots: Any, string: String, part: Any) -> None:
         if isinstance(landscape, Classification):
-            plots.classes(landscape, string, encoding.classes.tolist(), part)
+            plots.classes(landscape, string, encoding.classes.tolist(), part.add_subplot())
         else:
-            plots.fit(landscape, string, target, encoding.mean, encoding.scale, part)
+            plots.fit(landscape, string, target, encoding.mean, encoding.scale, part.add_subplot())
 
     return Experiment(
         landscape,

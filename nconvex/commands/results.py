@@ -272,10 +272,10 @@ class Files:
             def models(part: Any) -> None:
                 experiment.draw(plots, string, part)
 
-            return plots.summary(experiment.problem, string, models, experiment.measure)
+            return plots.summary(experiment.problem, string, models)
 
         def write() -> None:
-            draw(path, make, 150)
+            draw(path, make, 220)
             self._written.append(path)
 
         return write

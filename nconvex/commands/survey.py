@@ -146,7 +146,7 @@ def _draw(result: Survey, out: Path) -> None:
 
         return plots.survey(result, published.published(result.settings))
 
-    outputs.draw(out, make, 110)
+    outputs.draw(out, make, 220)
 
 
 # -- Arguments ------------------------------------------------------------------------------------

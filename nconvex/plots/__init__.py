@@ -9,6 +9,7 @@
 """
 
 from nconvex.plots.outputs import classes, fit
+from nconvex.plots.slices import plane, slice, trajectory
 from nconvex.plots.strings import digits, loss_along, predictions, string_in_space, summary
 from nconvex.plots.surveys import survey
 from nconvex.plots.trees import disconnectivity

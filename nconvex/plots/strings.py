@@ -1,7 +1,7 @@
 """Figures of one string: its losses, the string in weight space, and its models' outputs.
 
-Each function returns a `matplotlib.figure.Figure` that is ready to be shown or saved, or draws on
-the `figure` that it is given. `landscape` gives γ, `measure` says what its values are.
+Functions with one panel draw on the axes `ax`, those with several on the `figure`, if one is given,
+and return it; else they make a figure, which is ready to be shown or saved, and return that.
 """
 
 from __future__ import annotations
@@ -10,57 +10,69 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
-from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from nconvex.definitions import beside
+from nconvex.definitions import NconvexError, beside
 from nconvex.landscape import Landscape
 from nconvex.network.classification import Classification
 from nconvex.network.problem import Problem
-from nconvex.plots.style import BLUE, GREEN, GREY, LIGHT, ORANGE, without_frame
+from nconvex.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT,
+    ORANGE,
+    Part,
+    axes_or_new,
+    colour_bar,
+    drawn,
+    figure_or_new,
+    ink,
+    is_wide,
+    norm_of,
+    quantity,
+)
 from nconvex.string import String
-
-#: Where a figure is drawn: into a part of a larger one, or by itself.
-Part = Figure | SubFigure | None
 
 #: Points a curve is drawn with.
 POINTS = 400
+
+#: Which of the components.
+ORDINALS = ("1st", "2nd", "3rd")
 
 
 def summary(
     landscape: Landscape,
     string: String,
     draw_models: Callable[[SubFigure], object],
-    measure: str = "loss",
-) -> Figure:
-    """Draw three figures side by side: losses, the string in space, and the models' outputs.
+    figure: Part = None,
+) -> Any:
+    """Draw losses above, the string in space below, and the models' outputs at their right.
 
-    The third is drawn by `draw_models`, e.g. `predictions` or `digits`.
+    The outputs are drawn by `draw_models`, e.g. `predictions` or `digits`.
 
     Example: `python -m nconvex.quad` draws it.
     """
-    figure = Figure(figsize=(15, 4.8), layout="constrained")
-    parts: Any = figure.subfigures(1, 3, width_ratios=(1.1, 1.0, 1.0))
-    left, middle, right = parts
-    loss_along(landscape, string, left, measure)
-    string_in_space(landscape, string, middle, measure)
+    whole = figure_or_new(figure, height=5.6)
+    left, right = whole.subfigures(1, 2, width_ratios=(1.06, 1.0), wspace=0.03)
+    above, below = left.subfigures(2, 1, height_ratios=(1.0, 1.3))
+    loss_along(landscape, string, above.add_subplot())
+    string_in_space(landscape, string, below.add_subplot(projection="3d"))
     draw_models(right)
-    return figure
+    return whole
 
 
-def loss_along(
-    landscape: Landscape, string: String, figure: Part = None, measure: str = "loss"
-) -> Any:
+def loss_along(landscape: Landscape, string: String, ax: Axes | None = None) -> Any:
     """Draw γ on the straight line between the ends, and along the string, against L₀.
 
     The horizontal axis is the fraction of each path's own length; every bead is marked.
 
     Example: README, "From Python".
     """
-    figure = _figure(figure)
-    axes = figure.subplots()
+    axes = axes_or_new(ax)
     t = np.linspace(0.0, 1.0, POINTS)
     line = landscape.gamma(string.beads[0], string.beads[-1], t)
     s, along = _along(landscape, string)
@@ -70,35 +82,37 @@ def loss_along(
         _bead_positions(string), string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
         clip_on=False, zorder=3,
     )  # fmt: skip
-    axes.axhline(string.L0, color="black", lw=1.0, ls=":")
-    if min(line.min(), along.min()) > 0.0:
+    axes.axhline(string.L0, color=ink(), lw=1.0, ls=":")
+    if is_wide(line, along):
         axes.set_yscale("log")
     axes.annotate(
         "$L_0$", (1.0, string.L0), xytext=(4, 0), textcoords="offset points", va="center",
         annotation_clip=False,
     )  # fmt: skip
-    axes.set(xlabel="fraction of the path's length", ylabel=f"test {measure}", xlim=(0.0, 1.0))
+    axes.set(xlabel="fraction of the path's length", ylabel=quantity(landscape), xlim=(0.0, 1.0))
     verdict = "connected" if string.connected else "not connected"
     bounds = ", ".join(beside(bound, string.L0) for bound in string.max_error_bounds)
-    title = rf"{verdict}: $\tilde\Gamma$ in [{bounds}] ({string.evidence}), $L_0$ = {string.L0!r}"
-    axes.set_title(title, fontsize=10)
-    axes.legend(frameon=False)
-    return without_frame(figure)
+    axes.set_title(
+        f"{verdict} ({string.evidence})\n"
+        rf"$\tilde\Gamma$ in [{bounds}], $L_0$ = {string.L0!r}",
+        fontsize="medium",
+    )
+    axes.legend(frameon=False, fontsize="small")
+    return drawn(ax, [axes])
 
 
-def string_in_space(
-    landscape: Landscape, string: String, figure: Part = None, measure: str = "loss"
-) -> Any:
-    """Draw the string on its beads' first three principal components, coloured by log loss.
+def string_in_space(landscape: Landscape, string: String, ax: Axes | None = None) -> Any:
+    """Draw the string on its beads' first three principal components, coloured by the loss.
 
     Its shadows are on the walls. A direction without spread stays flat: two beads span a line.
+    Axes that are given must be three-dimensional: `figure.add_subplot(projection="3d")`.
 
     Example: see `summary`.
     """
-    figure = _figure(figure)
-    with rc_context({"grid.color": "#e6e6e6"}):  # faint, so that the shadows stand out
-        axes = figure.add_subplot(projection="3d", computed_zorder=False)
-    assert isinstance(axes, Axes3D)
+    axes = axes_or_new(ax, 4.8, projection="3d")
+    if axes.name != "3d":
+        raise NconvexError('ax must be three-dimensional: figure.add_subplot(projection="3d")')
+    axes.computed_zorder = False
     beads = string.principal_coordinates(3)
     s, loss = _along(landscape, string)
     path = np.array([np.interp(s, _bead_positions(string), axis) for axis in beads.T]).T
@@ -110,29 +124,35 @@ def string_in_space(
             shadow = points.copy()
             shadow[:, axis] = wall
             axes.plot(*shadow.T, color="#999999", zorder=1, **style)
-    log_loss = np.log10(np.maximum(loss, np.finfo(float).tiny))
-    segments = Line3DCollection(
-        np.stack([path[:-1], path[1:]], axis=1), cmap="viridis", linewidths=3.0, zorder=2
-    )
-    segments.set_array(0.5 * (log_loss[:-1] + log_loss[1:]))
+    losses = 0.5 * (loss[:-1] + loss[1:])
+    segments: Any = Line3DCollection(
+        np.stack([path[:-1], path[1:]], axis=1), cmap="viridis", norm=norm_of(losses),
+        linewidths=3.0, zorder=2,
+    )  # fmt: skip
+    segments.set_array(losses)
     axes.add_collection3d(segments)
     mark: Any = {"ls": "", "mec": "black", "mew": 0.7, "zorder": 3}
     axes.plot(*beads[1:-1].T, marker="o", ms=4.0, color="white", **mark)
-    for end, name in ((beads[0], "$θ_1$"), (beads[-1], "$θ_2$")):
+    for end, name in ((beads[0], r"$\theta_1$"), (beads[-1], r"$\theta_2$")):
         axes.plot(*end[:, None], marker="s", ms=6.0, color=ORANGE, **mark)
-        axes.text(*end, f"  {name}", fontsize=11, zorder=4)
-    axes.set(
-        xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]),
-        xlabel="1st component", ylabel="2nd", zlabel="3rd",
-    )  # fmt: skip
-    axes.tick_params(labelsize=7, pad=-1)
+        axes.text(*end, f"  {name}", zorder=4)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
+    for axis, name in zip((axes.xaxis, axes.yaxis, axes.zaxis), ORDINALS, strict=True):
+        axis.set_label_text(name, fontsize="small")
+        axis.labelpad = -4.0
+        axis.set_major_locator(MaxNLocator(3))
+        axis._axinfo["grid"]["color"] = "#e6e6e6"  # faint, so that the shadows stand out
+    axes.tick_params(labelsize="small", pad=-2)
     axes.view_init(elev=24, azim=-58)
-    axes.set_box_aspect(None, zoom=1.05)
-    axes.set_title(f"in weight space: normalized length {string.normalized_length:.3g}")
-    where: Any = {"orientation": "horizontal", "shrink": 0.6, "aspect": 30, "pad": 0.08}
-    bar = figure.colorbar(segments, ax=axes, **where)
-    bar.set_label(rf"$\log_{{10}}$ of the test {measure}")
-    return figure
+    axes.set_box_aspect((1.25, 1.25, 1.0), zoom=1.15)
+    axes.set_title(
+        "principal components, in weight distance\n"
+        f"normalized length {string.normalized_length:.3g}",
+        fontsize="medium",
+    )
+    where: Any = {"orientation": "horizontal", "shrink": 0.7, "aspect": 30, "pad": 0.02}
+    colour_bar(axes, segments, quantity(landscape), **where)
+    return drawn(ax, [axes])
 
 
 def predictions(
@@ -148,15 +168,15 @@ def predictions(
 
     Example: see `summary`.
     """
-    figure = _figure(figure)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    whole = figure_or_new(figure)
+    above, below = whole.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     x = np.linspace(0.0, 1.0, POINTS)[:, None]
     truth = polynomial(x)
     middle, name = middle_model(string)
     above.plot(x, truth, color=LIGHT, lw=6.0, solid_capstyle="round", label="polynomial")
     for theta, label, colour, style in (
-        (string.beads[0], "$θ_1$", BLUE, "-"),
-        (string.beads[-1], "$θ_2$", ORANGE, "--"),
+        (string.beads[0], r"$\theta_1$", BLUE, "-"),
+        (string.beads[-1], r"$\theta_2$", ORANGE, "--"),
         (middle, name, GREEN, "-."),
     ):
         y = problem.model.predict(theta, x)
@@ -165,10 +185,10 @@ def predictions(
     below.axhline(0.0, color=GREY, lw=0.8)
     above.set(ylabel="f(x)", xlim=(0.0, 1.0))
     below.set(xlabel="x", ylabel="error")
-    above.set_title("what the networks compute")
-    above.legend(frameon=False)
-    figure.align_ylabels([above, below])
-    return without_frame(figure)
+    above.set_title("what the networks compute", fontsize="medium")
+    above.legend(frameon=False, fontsize="small")
+    whole.align_ylabels([above, below])
+    return drawn(figure, [above, below])
 
 
 def middle_model(string: String) -> tuple[np.ndarray, str]:
@@ -187,14 +207,14 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
 
     Example: see `summary`.
     """
-    figure = _figure(figure)
+    whole = figure_or_new(figure)
     chosen = _doubtful(problem, string, images)
     s = np.linspace(0.0, 1.0, 61)
     models = [string.at(float(u)) for u in s]
     likely = np.array([_probabilities(problem, theta, chosen) for theta in models])  # (S, n, C)
     side = int(np.sqrt(problem.X_test.shape[1]))
-    axes = figure.subplots(images, 2, width_ratios=(1, 5), squeeze=False)
-    for row, (image, (picture, curves)) in enumerate(zip(chosen, axes, strict=False)):
+    axes = whole.subplots(len(chosen), 2, width_ratios=(1, 3), squeeze=False)
+    for row, (image, (picture, curves)) in enumerate(zip(chosen, axes, strict=True)):
         label = int(problem.labels_test[image])
         highest = likely[:, row].max(axis=0)
         highest[label] = -1.0
@@ -207,11 +227,12 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
         curves.plot(s, likely[:, row, label], color=BLUE, lw=1.8, label=f"{label} (its label)")
         curves.plot(s, likely[:, row, other], color=ORANGE, lw=1.6, ls="--", label=f"{other}")
         curves.set(xlim=(0.0, 1.0), ylim=(-0.03, 1.03), yticks=(0.0, 1.0))
-        curves.tick_params(labelbottom=row == images - 1, labelsize=8)
-        curves.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes[0, 1].set_title("how likely the networks find each label", fontsize=11)
+        curves.tick_params(labelbottom=row == len(chosen) - 1, labelsize="small")
+        curves.legend(frameon=False, fontsize="small", loc="lower left", ncols=2,
+                      bbox_to_anchor=(0.0, 0.98), borderaxespad=0.0)  # fmt: skip
+    axes[0, 1].set_title("probability of each label", fontsize="medium", pad=20.0)
     axes[-1, 1].set_xlabel("fraction of the path's length")
-    return without_frame(figure)
+    return drawn(figure, list(axes.ravel()))
 
 
 def _doubtful(problem: Classification, string: String, images: int) -> np.ndarray:
@@ -230,11 +251,6 @@ def _probabilities(problem: Classification, theta: np.ndarray, images: np.ndarra
     logits = problem.model.predict(theta, problem.X_test[images])
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
-
-
-def _figure(figure: Part) -> Any:
-    """The figure that is given, or a new one."""
-    return Figure(figsize=(6.2, 4.6), layout="constrained") if figure is None else figure
 
 
 def _beads(string: String) -> str:

@@ -72,6 +72,18 @@ class Connectivity(Result):
                 result.append(Merge(height, left, right))
         return tuple(result)
 
+    def persistence(self) -> np.ndarray:
+        """Return how far each of `merges` lies above its groups' lowest models, (merges,).
+
+        By the elder rule: a merge ends the group whose lowest loss is the higher one; its
+        persistence is the merge's height less that loss. Long ones are valleys of their own.
+        """
+        lowest = [
+            max(self.losses[list(merge.left)].min(), self.losses[list(merge.right)].min())
+            for merge in self.merges()
+        ]
+        return np.array([merge.height for merge in self.merges()]) - np.array(lowest)
+
     def components(self, L0: float) -> int:
         """Count the groups of models that are known to be connected at L₀, an upper bound.
 

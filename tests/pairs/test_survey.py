@@ -300,7 +300,7 @@ def test_figures_show_what_was_measured(one_thread):
 def test_the_figure_of_alpha_has_the_prediction():
     survey = nc.survey.run(grid(alpha=(0.5, 0.8, 1.0), samples=50), pairs=5)
     axes = nc.plots.survey(survey).axes
-    assert len(axes) == 5
+    assert len(axes) == 6  # the last one names the curves
     records = survey.records[survey.records["connected"] & (survey.records["alpha"] < 1)]
     records = records[records["beads"] > 0]
     enough = records["path_length"] * records["steepest"] / (2 * (1 - records["alpha"]) * 1e-3)

@@ -1,8 +1,12 @@
 import io
+import itertools
 
+import matplotlib.style
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import nconvex as nc
 from nconvex.data.polynomials import quadratic
@@ -47,6 +51,8 @@ def test_the_losses_drawn_are_the_landscapes(problem, string):
 def test_the_string_in_space_has_a_shadow_on_each_wall(problem, string):
     figure = nc.plots.string_in_space(problem, string)
     axes = figure.axes[0]
+    path = next(collection for collection in axes.collections)
+    assert path.norm.vmax <= string.max_error_bounds[1]
     walls = [
         axis
         for line in axes.lines
@@ -93,3 +99,90 @@ def test_a_two_dimensional_string_is_drawn():
     string = nc.connect(landscape, mueller_brown.LEFT, mueller_brown.RIGHT, L0=120.0, alpha=0.95)
     assert png(nc.plots.string_in_space(landscape, string))
     assert png(nc.plots.loss_along(landscape, string))
+
+
+def legible(figure):
+    """Assert that nothing is printed too small on a page, and no two ticks or labels overlap."""
+    FigureCanvasAgg(figure).draw()
+    scale = min(1.0, 6.5 / figure.get_figwidth())
+    renderer = figure.canvas.get_renderer()
+    words = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    for text in words:
+        assert text.get_fontsize() * scale >= 8.0, text
+        assert text.get_text().replace("\N{MINUS SIGN}", "-").isascii()
+    for axes in figure.axes:
+        if axes.name == "3d" or not axes.axison:
+            continue
+        assert axes.get_xlabel() or axes.get_images() or not axes.lines or shares_below(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            boxes = [
+                tick.label1.get_window_extent(renderer)
+                for tick in ticks
+                if tick.label1.get_text()
+                and low <= tick.get_loc() <= high
+                and tick.label1.get_visible()
+            ]
+            for one, two in itertools.combinations(boxes, 2):
+                assert not one.shrunk(0.9, 0.9).overlaps(two.shrunk(0.9, 0.9)), axes
+    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
+    for one, two in itertools.combinations(titles, 2):
+        assert not one.overlaps(two)
+
+
+def shares_below(axes):
+    return len(axes.get_shared_x_axes().get_siblings(axes)) > 1
+
+
+@pytest.mark.parametrize(
+    "style", [{}, {"font.size": 15.0}, "dark_background"], ids=["default", "large", "dark"]
+)
+def test_figures_are_legible_with_any_style(problem, string, style):
+    with matplotlib.style.context(style):
+        figure = nc.plots.summary(
+            problem, string, lambda part: nc.plots.predictions(problem, string, quadratic, part)
+        )
+        legible(figure)
+        legible(nc.plots.loss_along(problem, string))
+        found = nc.connectivity(problem, string.beads, L0=[1e-3])
+        legible(nc.plots.disconnectivity(found, [1e-3]))
+        survey = nc.survey.run(nc.survey.grid(L0=(1e-2, 2e-2), samples=30), pairs=2)
+        legible(nc.plots.survey(survey))
+
+
+def test_figures_are_drawn_where_they_are_asked_for(problem, string):
+    figure = Figure()
+    left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2, projection="3d")
+    assert nc.plots.loss_along(problem, string, ax=left) is left
+    assert nc.plots.string_in_space(problem, string, ax=right) is right
+    with pytest.raises(nc.NconvexError, match="three-dimensional"):
+        nc.plots.string_in_space(problem, string, ax=left)
+    part = Figure()
+    assert nc.plots.predictions(problem, string, quadratic, figure=part) is part
+    assert len(part.axes) == 2
+
+
+def tree_of(losses, heights):
+    return nc.Connectivity(np.array(losses), np.array(heights), 1)
+
+
+def test_a_merge_tree_at_and_below_zero_is_drawn_and_coloured():
+    found = tree_of([-2.0, -1.0, 0.0], [[-2.0, 1.0, 3.0], [1.0, -1.0, 4.0], [3.0, 4.0, 0.0]])
+    assert found.persistence().tolist() == [2.0, 3.0]  # the merges at 1 and 3, less -1 and 0
+    tree, count, _ = nc.plots.disconnectivity(found, values=[1.0, 2.0, 4.0], label="w").axes
+    low, high = tree.get_ylim()
+    assert low < -2.0
+    assert high > 3.0
+    colours = {line.get_color() for line in tree.lines}
+    assert len(colours) == 5  # three leaves and two branches
+    assert (np.diff(count.lines[0].get_ydata()) <= 0).all()
+    with pytest.raises(nc.NconvexError, match="values must be 3 numbers"):
+        nc.plots.disconnectivity(found, values=[1.0])
+
+
+def test_components_never_rise_with_the_threshold():
+    found = tree_of([1.0, 1.1, 1.2], [[1.0, 1.15, 9.0], [1.15, 1.1, 2.0], [9.0, 2.0, 1.2]])
+    steps = nc.plots.disconnectivity(found).axes[1].lines[0]
+    assert (np.diff(steps.get_ydata()) <= 0).all()
+    assert min(steps.get_xdata()) == 1.2  # where all models are there

@@ -1,0 +1,1 @@
+"""The surface around models: planes through weight space, and its curvature."""
