@@ -24,6 +24,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
         model: The network.
         loss_name: What is averaged over the test set.
         rmsprop: Settings of the descents.
+        weight_decay: (P,) the factors κ of the penalty, or empty without one.
         X: (N, d_in) training inputs.
         X_test: (M, d_in) test inputs.
         y_test: (M, d_out) test targets, or (M,) labels.
@@ -32,6 +33,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     model: MLP
     loss_name: str
     rmsprop: RMSProp
+    weight_decay: np.ndarray
     X: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
@@ -39,6 +41,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     def __repr__(self) -> str:
         model = self.model
         name = f"{'-'.join(map(str, model.sizes))} {model.activation}, {self.loss_name}"
+        name += " + weight decay" * (self.weight_decay.size > 0)
         return f"{type(self).__name__}({name}, {len(self.X)} samples, {len(self.X_test)} of test)"
 
     @property
@@ -96,7 +99,8 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
 
     def describe(self) -> dict[str, np.ndarray]:
         """Return, as arrays, all that is needed to recompute losses without this package."""
-        return {
+        penalty = {"weight_decay": self.weight_decay} if self.weight_decay.size else {}
+        return penalty | {
             "sizes": np.array(self.model.sizes, dtype=np.int64),
             "activation": np.array(self.model.activation),
             "output_activation": np.array(self.model.output_activation),

@@ -22,7 +22,7 @@ from nconvex.definitions import (
 )
 from nconvex.kernels import parts
 from nconvex.landscape import descent_status, settings
-from nconvex.network import engines
+from nconvex.network import decay, engines
 from nconvex.network.base import NetworkLandscape
 from nconvex.network.inputs import checked_matrix
 from nconvex.network.mlp import MLP
@@ -42,8 +42,9 @@ Loss = Literal["mse", "mae", "huber", "log-cosh"]
 class Problem(NetworkLandscape):
     """Model + loss + data, as a landscape for `train` and `connect`.
 
-    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ), with ℓ one of `parts.LOSSES`. Gradients are the
-    training set's. **Every loss that is reported is the test set's**, which no gradient uses. A
+    L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ) + ½ Σₚ κₚ θₚ², with ℓ one of `parts.LOSSES` and κ the
+    weight decay, zero by default. The penalty is part of every loss: of what descents minimize,
+    of what is reported, and of what is proven. Gradients are the training set's. **Every loss that is reported is the test set's**, which no gradient uses. A
     descent stops by the test loss, too: the draft demands "trained to L₀ on the test set".
 
     Args:
@@ -56,6 +57,8 @@ class Problem(NetworkLandscape):
         rmsprop: Settings of the descents.
         engine: "textbook" (plain NumPy), "samples" or "regions", by default the fastest that
             can compute the network; see `engines`.
+        weight_decay: κ ≥ 0: one number for all parameters, biases too, κ/2 ‖θ‖²; or (P,), one for
+            each, e.g. `model.weights_only(0.01)` to leave biases out.
 
     Example:
         >>> import nconvex as nc
@@ -75,6 +78,7 @@ class Problem(NetworkLandscape):
         y_test: ArrayLike,
         rmsprop: RMSProp | None = None,
         engine: engines.Name | None = None,
+        weight_decay: float | ArrayLike = 0.0,
     ):
         require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
         require_choice("loss", loss, parts.LOSSES)
@@ -85,15 +89,27 @@ class Problem(NetworkLandscape):
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
         self.engine = engines.make(engine, model, loss, self.X, self.y, self.X_test, self.y_test)
         self._n_parameters = model.n_parameters
+        self.weight_decay = decay.factors(weight_decay, self._n_parameters)
 
     def loss(self, theta: np.ndarray) -> float:
         """L(X_test, θ) for θ (P,)."""
         theta = require_theta("theta", theta, self._n_parameters)
-        return float(self.engine.losses(theta[None])[0])
+        return float(self._losses(theta[None])[0])
+
+    def _losses(self, thetas: np.ndarray) -> np.ndarray:
+        """L(X_test, θ) of each row θ of thetas (T, P)."""
+        losses = self.engine.losses(thetas)
+        if self.weight_decay.size:
+            losses += [decay.penalty(self.weight_decay, theta) for theta in thetas]
+        return losses
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(X, θ) on the **training** set and its gradient ∂L/∂θ, (P,)."""
-        return self.engine.loss_and_gradient(require_theta("theta", theta, self._n_parameters))
+        theta = require_theta("theta", theta, self._n_parameters)
+        loss, gradient = self.engine.loss_and_gradient(theta)
+        if self.weight_decay.size:
+            gradient += self.weight_decay * theta
+        return loss + decay.penalty(self.weight_decay, theta), gradient
 
     def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the gradient of the training set's loss, (P,); `rng` is not needed."""
@@ -103,9 +119,11 @@ class Problem(NetworkLandscape):
         """Run full-batch RMSProp until L(X_test, θ) ≤ target; `rng` is not needed."""
         require_number("target", target)
         theta = require_theta("theta", theta, self._n_parameters)
-        theta, steps = self.engine.descend(theta, target * (1.0 - ROUNDING), self.rmsprop)
+        theta, steps = self.engine.descend(
+            theta, target * (1.0 - ROUNDING), self.rmsprop, self.weight_decay
+        )
         finite = np.isfinite(theta).all()  # tanh of an infinite weight is finite again
-        loss = float(self.engine.losses(theta[None])[0]) if finite else np.inf
+        loss = float(self._losses(theta[None])[0]) if finite else np.inf
         return Descent(theta, loss, steps, descent_status(loss, target))
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -113,9 +131,7 @@ class Problem(NetworkLandscape):
         theta1, theta2 = require_ends(theta1, theta2, self._n_parameters)
         t = require_t(t)
         some = (t[start : start + POINTS, None] for start in range(0, t.size, POINTS))
-        return np.concatenate(
-            [self.engine.losses(interpolate(theta1, theta2, each)) for each in some]
-        )
+        return np.concatenate([self._losses(interpolate(theta1, theta2, each)) for each in some])
 
     @cached_property
     def proof_data(self) -> certify.ProofData:
@@ -129,6 +145,7 @@ class Problem(NetworkLandscape):
             inputs=certify.in_tiles(self.X_test[order]),
             targets=certify.in_tiles(self.y_test[order]),
             largest_target=np.abs(self.y_test).max(axis=0),
+            weight_decay=self.weight_decay,
         )
 
 
