@@ -301,7 +301,7 @@ def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, 
 
 @inlined_strict
 def parabola(penalty, t):
-    """What a penalty adds at t: the quadratic with ``penalty`` (3,) as its Bernstein coefficients."""
+    """What a penalty adds at t: the quadratic with the Bernstein coefficients ``penalty`` (3,)."""
     a, b, c = penalty[0], penalty[1], penalty[2]
     return (1.0 - t) * (1.0 - t) * a + 2.0 * t * (1.0 - t) * b + t * t * c
 
@@ -443,7 +443,8 @@ def search(
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(
                 c, 0.0 if k >= 2 else radius, theta1, theta2, layers, loss, inputs, first1, first2,
-                targets, labels, counts, penalty, margin, weights, planes, live, logits, lines, sums,
+                targets, labels, counts, penalty, margin, weights, planes, live, logits, lines,
+                sums,
             )  # fmt: skip
             value /= samples
             bound /= samples

@@ -66,8 +66,8 @@ Weight decay
     C = p(θ₂) and B = ½ Σ κ θ₁ θ₂, |B| ≤ ½ Σ κ |θ₁ θ₂| ≤ (A + C) / 2: on [0, 1] all its terms sum
     up to at most the larger of A and C, taken absolutely. P + 16 roundings at most, of products, a
     sum of P terms, N times it, and its evaluation: it errs by γ_n max(A, C) with n = P + 16. A
-    product κ θ that underflows is multiplied by a θ once more: ν (1 + max |θ|). Adding it to the sum over the samples, whose
-    error that counts "some", rounds once.
+    product κ θ that underflows is multiplied by a θ once more: ν (1 + max |θ|). Its addition to
+    the sum over the samples is among the "some" roundings there.
 
 An activation or a loss that is not treated here gets an infinite bound: nothing is proven of it.
 
