@@ -194,7 +194,8 @@ class Path:
         rest += 2 * (len(A) + 64) * U * (self.decay * both**2).sum() + TINY * abs(both).sum()
 
         def enclose(c: float, r: float) -> list[float]:
-            total = np.zeros(3)
+            w = np.array([(1.0 - t) * A + t * B for t in (c - r, c + r, c)])
+            total = 0.5 * N * (self.decay * w * w).sum(axis=1)
             for label, rows in self.chunks:
                 x: State = (za[rows] + c * D[rows], e[rows], D[rows], e[rows])
                 for layer, ends in enumerate(later[1:], 2):
@@ -202,8 +203,6 @@ class Path:
                         ends = tuple(end - end[..., label : label + 1] for end in ends)
                     x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
-            sites = (c - r, c + r, c)
-            total += [0.5 * N * (self.decay * ((1.0 - t) * A + t * B) ** 2).sum() for t in sites]
             total = np.where(np.isfinite(total), total, [np.inf, np.inf, 0.0])
             high, low = total[:2].max() / N * (1 + slack) + rest, total[2] / N * (1 - slack) - rest
             return [float(high), float(low)]
@@ -240,9 +239,9 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
     *lengths, across = (math.dist(*ab) for ab in pairwise([*path.beads, path.beads[0]]))
     return {
         "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "not decided",
-        "loss": path.loss + " + weight decay" * path.decay.any(), "L0": L0, "samples": len(path.X),
+        "loss": path.loss + " + weight decay" * bool(path.decay.any()), "L0": L0, "t": where[1],
         "network": "-".join(map(str, path.sizes)), "beads": len(ends) - 2, "segment": where[0],
-        "t": where[1], "lower": max(best, 0.0), "intervals": int(sum(counts)),
+        "samples": len(path.X), "lower": max(best, 0.0), "intervals": int(sum(counts)),
         "upper": float(high.max()) if high.max() < np.inf else None, "false_claims": wrong,
         "normalized_length": sum(lengths) / across if sum(lengths) < math.inf and across else None,
     }  # fmt: skip

@@ -160,6 +160,13 @@ def add_penalty(weight_decay, theta, scale, gradient):
     return result
 
 
+@inlined_strict
+def parabola(penalty, t):
+    """What a penalty adds at t: the quadratic with the Bernstein coefficients ``penalty`` (3,)."""
+    a, b, c = penalty[0], penalty[1], penalty[2]
+    return (1.0 - t) * (1.0 - t) * a + 2.0 * t * (1.0 - t) * b + t * t * c
+
+
 @inlined
 def add_scaled(y, w, x):
     """y += w x."""

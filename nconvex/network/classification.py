@@ -66,8 +66,8 @@ class Classification(NetworkLandscape):
     share of test samples whose label does not have the highest logit; a tie is an error. In either
     case descents follow the gradient of the training set's cross-entropy, on minibatches drawn
     without replacement, in float32. Weight decay κ adds ½ Σₚ κₚ θₚ² to cross-entropies; with
-    metric="error" descents follow it, too, but nothing is added to a share. Every value that is reported or compared with L₀ is computed in
-    float64.
+    metric="error" descents follow it, too, but nothing is added to a share. Every value that is
+    reported or compared with L₀ is computed in float64.
 
     Args:
         model: Has biases, hidden layers, any activation, and one output for each class, its logit.

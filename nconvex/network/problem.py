@@ -44,8 +44,9 @@ class Problem(NetworkLandscape):
 
     L(X, θ) = 1/N Σₙ Σₖ ℓ(f(xₙ; θ)ₖ - yₙₖ) + ½ Σₚ κₚ θₚ², with ℓ one of `parts.LOSSES` and κ the
     weight decay, zero by default. The penalty is part of every loss: of what descents minimize,
-    of what is reported, and of what is proven. Gradients are the training set's. **Every loss that is reported is the test set's**, which no gradient uses. A
-    descent stops by the test loss, too: the draft demands "trained to L₀ on the test set".
+    of what is reported, and of what is proven. Gradients are the training set's. **Every loss that
+    is reported is the test set's**, which no gradient uses. A descent stops by the test loss, too:
+    the draft demands "trained to L₀ on the test set".
 
     Args:
         model: The network.

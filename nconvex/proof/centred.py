@@ -38,9 +38,7 @@ which is convex in s. So it is highest at s = r or s = -r: two sums over the sam
 class k less that of the label. The last layer's weights are subtracted, before it is bounded. A
 sample is surely *right* on all of I if v_k + s D_k + |s| E_k < 0 at both ends for each k that is
 not its label. The share of the other samples bounds the share of errors.
-
-*A penalty* ½ Σ κ Θ(t)² of the weights is a quadratic in s, and convex. Added to U(s) it leaves U
-convex: it is evaluated at s = r and s = -r, too, and nothing is lost.
+A *penalty* ½ Σ κ Θ(t)² is a convex quadratic in s: U(s) starts from it, and stays convex.
 
 *The error* of (*) falls with the square of r: w is at most proportional to r, so E is, too, and E
 is multiplied by r once more. So few intervals are enough.
@@ -69,6 +67,7 @@ from nconvex.kernels.parts import (
     TILE,
     exponential,
     loss_and_slope,
+    parabola,
     raise_margin,
     tile_cross_entropy,
 )
@@ -299,19 +298,12 @@ def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, 
         sums[4] += 0.0 if worst[n] < -margin else 1.0
 
 
-@inlined_strict
-def parabola(penalty, t):
-    """What a penalty adds at t: the quadratic with the Bernstein coefficients ``penalty`` (3,)."""
-    a, b, c = penalty[0], penalty[1], penalty[2]
-    return (1.0 - t) * (1.0 - t) * a + 2.0 * t * (1.0 - t) * b + t * t * c
-
-
 # -- An interval ----------------------------------------------------------------------------------
 
 
 @inlined_strict
 def enclose(
-    c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, penalty,
+    c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, decay,
     margin, weights, planes, live, logits, lines, sums,
 ):  # fmt: skip
     """γ(c), and a bound of γ on [c - r, c + r], both summed over the samples.
@@ -322,7 +314,7 @@ def enclose(
     mix_weights(theta1, theta2, c, r, layers, labels, weights)
     depth = layers.shape[0]
     for k in range(sums.size):
-        sums[k] = 0.0
+        sums[k] = parabola(decay, c + (0.0, -r, r)[k]) if k < 3 else 0.0
     for tile in range(counts.size):
         at = 0
         found = 0
@@ -385,8 +377,7 @@ def enclose(
                     add_losses(y, target, r, count, loss, sums)
     if loss == ERROR:
         return sums[3], sums[4]
-    left, right = sums[1] + parabola(penalty, c - r), sums[2] + parabola(penalty, c + r)
-    return sums[0] + parabola(penalty, c), max(left, right)
+    return sums[0], max(sums[1], sums[2])
 
 
 # -- Branch and bound -----------------------------------------------------------------------------
@@ -394,7 +385,7 @@ def enclose(
 
 @kernel_strict
 def search(
-    theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, penalty,
+    theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, decay,
     samples, L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,
     weights, planes, live, logits, lines, sums,
 ):  # fmt: skip
@@ -410,7 +401,7 @@ def search(
     ``targets``           (T, d_out TILE), or None, and then
     ``labels``            (T,) each tile's label
     ``counts``            (T,) how many of a tile's samples are no copies; `samples` is their sum
-    ``penalty``           (3,) what weight decay adds to the samples' sum; see `parabola`
+    ``decay``             (3,) what weight decay adds to the samples' sum; see `parabola`
     ``sigma, margin``     what rounding may add to a loss, and to a difference of logits
     ``state``             (4,) open intervals, t*, γ(t*), 1 once both ends were evaluated
     ``nodes``             (most, 3) each open interval's bound, centre and radius
@@ -443,8 +434,7 @@ def search(
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(
                 c, 0.0 if k >= 2 else radius, theta1, theta2, layers, loss, inputs, first1, first2,
-                targets, labels, counts, penalty, margin, weights, planes, live, logits, lines,
-                sums,
+                targets, labels, counts, decay, margin, weights, planes, live, logits, lines, sums,
             )  # fmt: skip
             value /= samples
             bound /= samples
