@@ -143,7 +143,7 @@ class Path:
                 array = array.reshape(lengths, order="F" if header[2] == "True" else "C")
                 found[m.filename.removesuffix(".npy")] = array
         need(len(members) == len(found), "an array occurs twice")
-        found.setdefault("weight_decay", np.zeros(np.shape(found.get("beads"))[-1:]))
+        found.setdefault("weight_decay", np.zeros(np.shape(found.get("beads", 0))[-1:]))
         for key, kinds in keys.items():
             need(key in found, f"there is no {key}; save with string.save(path, problem)")
             kind = f"{found[key].dtype.kind}{found[key].ndim}"

@@ -25,6 +25,7 @@ from nconvex.definitions import (
     DescentStatus,
     NconvexError,
     RMSProp,
+    encoded_labels,
     require_choice,
     require_ends,
     require_integer,
@@ -39,7 +40,7 @@ from nconvex.kernels.vectors import aligned
 from nconvex.landscape import descent_status, settings
 from nconvex.network import decay
 from nconvex.network.base import NetworkLandscape
-from nconvex.network.inputs import checked_matrix, encoded_labels
+from nconvex.network.inputs import checked_matrix
 from nconvex.network.mlp import MLP
 from nconvex.proof import certify
 
@@ -74,7 +75,7 @@ class Classification(NetworkLandscape):
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1; or other integers, names or truth values, of
             as many classes as outputs, which are sorted; or one-hot rows; or one column.
-        X_test: (M, d_in) test inputs; rounded to float32.
+        X_test: (M, d_in) test inputs; rounded to float32. `split` makes a test set.
         labels_test: (M,) of the same classes.
         rmsprop: Settings of the descents.
         batch: Samples a step.

@@ -79,7 +79,8 @@ def into_sklearn(layers: Weights, fitted: Any) -> None:
 
 def alpha_of(fitted: Any, outputs: int) -> float:
     """The penalty's factor in the units of our losses: alpha, or 2 outputs times it for mse."""
-    alpha, output = (getattr(fitted, name, None) for name in ("alpha", "out_activation_"))
+    alpha: Any = getattr(fitted, "alpha", None)
+    output = getattr(fitted, "out_activation_", None)
     require_not_negative("alpha of the fitted model", alpha)
     if output == "identity":
         return 2.0 * outputs * alpha

@@ -53,7 +53,7 @@ class Problem(NetworkLandscape):
         loss: "mse", "mae", "huber" or "log-cosh"; formulas in `mlp`.
         X: (N, d_in) training inputs.
         y: (N, d_out) training targets; one column may be (N,), here and in all data.
-        X_test: (M, d_in) test inputs.
+        X_test: (M, d_in) test inputs: a set of their own, or what `split` puts aside.
         y_test: (M, d_out) test targets.
         rmsprop: Settings of the descents.
         engine: "textbook" (plain NumPy), "samples" or "regions", by default the fastest that
