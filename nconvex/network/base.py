@@ -70,11 +70,21 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
 
         See `certify.maximum`; the search goes on from a bracket that is known.
         """
-        return certify.maximum(self.segment(theta1, theta2, known), L0)
+        return self._bracket(theta1, theta2, L0, None, known)
 
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket max γ on the test set, with proof, to a relative gap."""
-        return certify.maximum(self.segment(theta1, theta2), gap=gap)
+        return self._bracket(theta1, theta2, -np.inf, gap, None)
+
+    def _bracket(
+        self,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        L0: float,
+        gap: float | None,
+        known: Peak | None,
+    ) -> Peak:
+        return certify.maximum(self.segment(theta1, theta2, known), L0, gap)
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start θ, (P,); see `MLP`."""

@@ -52,7 +52,7 @@ class Engine(Protocol):
 class Textbook:
     """`nconvex.textbook` on data."""
 
-    def __init__(self, model: MLP, loss: str, *data: np.ndarray):
+    def __init__(self, model: MLP, loss: Any, *data: np.ndarray):
         self._network = model, loss
         self._train, self._test = data[:2], data[2:]
 
@@ -178,11 +178,12 @@ def is_piecewise_linear(model: MLP) -> bool:
     return (model.sizes[0], model.activation, model.output_activation) == (1, "relu", "identity")
 
 
-def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
-    """Make an engine by its name, by default the fastest."""
+def make(name: str | None, model: MLP, loss: Any, *data: np.ndarray) -> Engine:
+    """Make an engine by its name, by default the fastest; functions are for the textbook only."""
+    own = not isinstance(loss, str)
     if name is None:
-        name = "regions" if is_piecewise_linear(model) else "samples"
-    require_choice("engine", name, ENGINES)
+        name = "textbook" if own else "regions" if is_piecewise_linear(model) else "samples"
+    require_choice("engine", name, ("textbook",) if own else ENGINES)
     engine: Engine = ENGINES[name](model, loss, *data)
     return engine
 

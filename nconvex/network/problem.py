@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nconvex import curve
 from nconvex.curve import interpolate
 from nconvex.definitions import (
     Descent,
     NconvexError,
+    Peak,
     RMSProp,
     require_choice,
     require_ends,
+    require_finite,
     require_kind,
     require_number,
     require_t,
     require_theta,
+    shown,
 )
 from nconvex.kernels import parts
 from nconvex.landscape import descent_status, settings
@@ -27,6 +32,7 @@ from nconvex.network.base import NetworkLandscape
 from nconvex.network.inputs import checked_matrix
 from nconvex.network.mlp import MLP
 from nconvex.proof import certify
+from nconvex.proof.certify import require_gap
 
 #: The descent's target is lower by this relative amount: its sums have another order than those of
 #: `loss`, which decides without tolerance.
@@ -34,6 +40,9 @@ ROUNDING = 1e-12
 
 #: Points of a line whose networks are computed at once.
 POINTS = 4096
+
+#: A loss of one's own: ℓ(r) and ℓ'(r), each of arrays.
+Own = tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 #: The names in `kernels.parts.LOSSES`.
 Loss = Literal["mse", "mae", "huber", "log-cosh"]
@@ -50,7 +59,9 @@ class Problem(NetworkLandscape):
 
     Args:
         model: The network.
-        loss: "mse", "mae", "huber" or "log-cosh"; formulas in `mlp`.
+        loss: "mse", "mae", "huber" or "log-cosh"; formulas in `mlp`. Or one of your own: a pair
+            (ℓ, ℓ') of functions of an array of residuals r, each returning one of its shape. It is
+            computed by the textbook engine, and not proven but sampled.
         X: (N, d_in) training inputs.
         y: (N, d_out) training targets; one column may be (N,), here and in all data.
         X_test: (M, d_in) test inputs: a set of their own, or what `split` puts aside.
@@ -67,12 +78,15 @@ class Problem(NetworkLandscape):
         >>> problem = nc.Problem(nc.MLP((1, 3, 1)), "mse", x, x**2, x, x**2)
         >>> nc.train(problem, L0=0.05, seed=0).status.name
         'TRAINED'
+        >>> quartic = (lambda r: r**4, lambda r: 4 * r**3)
+        >>> nc.Problem(nc.MLP((1, 3, 1)), quartic, x, x**2, x, x**2).loss(np.zeros(10)).__round__(4)
+        0.2187
     """
 
     def __init__(
         self,
         model: MLP,
-        loss: Loss,
+        loss: Loss | Own,
         X: ArrayLike,
         y: ArrayLike,
         X_test: ArrayLike,
@@ -82,9 +96,12 @@ class Problem(NetworkLandscape):
         weight_decay: float | ArrayLike = 0.0,
     ):
         require_kind("model", model, MLP, "MLP((1, 4, 4, 1))")
-        require_choice("loss", loss, parts.LOSSES)
+        if isinstance(loss, tuple | list):
+            loss = _own(loss, model.sizes[-1])
+        else:
+            require_choice("loss", loss, parts.LOSSES)
         self.model = model
-        self.loss_name = loss
+        self.loss_name = loss if isinstance(loss, str) else "own"
         self.rmsprop = settings(rmsprop)
         self.X, self.y = _checked("", model, X, y)
         self.X_test, self.y_test = _checked("_test", model, X_test, y_test)
@@ -134,9 +151,19 @@ class Problem(NetworkLandscape):
         some = (t[start : start + POINTS, None] for start in range(0, t.size, POINTS))
         return np.concatenate([self._losses(interpolate(theta1, theta2, each)) for each in some])
 
+    def _bracket(
+        self, theta1: np.ndarray, theta2: np.ndarray, L0: float, gap: float | None, known: Any
+    ) -> Peak:
+        if self.loss_name in parts.LOSSES:
+            return super()._bracket(theta1, theta2, L0, gap, known)
+        require_gap(L0, gap)
+        return curve.maximum(self, *require_ends(theta1, theta2, self._n_parameters))
+
     @cached_property
     def proof_data(self) -> certify.ProofData:
         """The network and its test set, as `certify` needs them."""
+        if self.loss_name not in parts.LOSSES:
+            raise NconvexError("nothing is proven of a loss of your own; it is sampled")
         order = np.argsort(self.X_test[:, 0], kind="stable")  # neighbours agree on their ReLUs
         return certify.ProofData(
             self.model.layers,
@@ -148,6 +175,27 @@ class Problem(NetworkLandscape):
             largest_target=np.abs(self.y_test).max(axis=0),
             weight_decay=self.weight_decay,
         )
+
+
+def _own(loss: Any, outputs: int) -> Own:
+    """Check a loss of one's own where all residuals are zero."""
+    if len(loss) != 2 or not all(map(callable, loss)):
+        raise NconvexError(
+            f"a loss of your own must be a pair of functions (value, slope), not {shown(loss)}"
+        )
+    for name, function in zip(("value", "slope"), loss, strict=True):
+        try:
+            found = np.asarray(function(np.zeros((2, outputs))), dtype=np.float64)
+        except Exception as error:  # whatever it raises, it takes no residuals
+            reason = " ".join(str(error).split())[:200]
+            raise NconvexError(f"the loss's {name} fails at residuals of 0: {reason}") from None
+        if found.shape != (2, outputs):
+            raise NconvexError(
+                f"the loss's {name} must return an array of its residuals' shape, {(2, outputs)}, "
+                f"not {found.shape}"
+            )
+        require_finite(f"the loss's {name} at 0, ", found)
+    return loss[0], loss[1]
 
 
 def _checked(suffix: str, model: MLP, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ def test_every_sample_is_in_one_set_beside_its_target(test, count):
     again = split(rows.tolist(), labels.tolist(), test=test, seed=3)
     assert again[0].tolist() == X.tolist()
     other = split(rows, labels, test=test, seed=4)
-    assert other[3].tolist() != y_test.tolist()
+    assert other[1].tolist() != y.tolist()
 
 
 def test_two_samples_are_one_of_each():
