@@ -84,7 +84,7 @@ def alpha_of(fitted: Any, outputs: int) -> float:
     require_not_negative("alpha of the fitted model", alpha)
     if output == "identity":
         return 2.0 * outputs * alpha
-    if output == "softmax" or _is_binary(fitted):
+    if output == "softmax" or (output == "logistic" and _is_binary(fitted)):
         return float(alpha)
     raise NconvexError(
         f"a model with the output {shown(output)} has a loss that is none of ours; give Problem a "

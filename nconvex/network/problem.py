@@ -80,7 +80,7 @@ class Problem(NetworkLandscape):
         'TRAINED'
         >>> quartic = (lambda r: r**4, lambda r: 4 * r**3)
         >>> nc.Problem(nc.MLP((1, 3, 1)), quartic, x, x**2, x, x**2).loss(np.zeros(10)).__round__(4)
-        0.2187
+        0.1625
     """
 
     def __init__(
