@@ -247,8 +247,9 @@ def mnist_rows(suite: Suite, short: bool, folder: str) -> None:
 
     def evaluate() -> tuple[int, float]:  # a descent begins with it; here any loss is a success
         return classifier.descend(  # type: ignore[no-any-return]
-            w, w, problem._layers, False, 1e9, problem._train_inputs, problem._stopping_inputs,
-            one, tests, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 1, workspace, pixels, w, slopes, row,
+            w, w, problem._layers, False, w[:0], 1e9, problem._train_inputs,
+            problem._stopping_inputs, one, tests, 1e-3, 1.0, 0.9, 1e-8, 1, 0, 1, workspace, pixels,
+            w, slopes, row,
         )  # fmt: skip
 
     suite.row("MNIST test loss in float32, as a descent looks at it", evaluate, digits.loss(a), 5)

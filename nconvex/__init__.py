@@ -33,7 +33,7 @@ from nconvex.definitions import (
 )
 from nconvex.definitions import VERSION as __version__
 from nconvex.landscape import Landscape
-from nconvex.network import MLP, Problem
+from nconvex.network import MLP, Problem, split
 from nconvex.pair import Pair, run_pair
 from nconvex.samplers import BreadthFirst, Plain, Revive, Springs, connect
 from nconvex.string import String, load_string, string_through
@@ -55,8 +55,8 @@ __all__ = [
     "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive",
     "Springs", "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus",
     "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate",
-    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "string_through", "survey",
-    "tighten", "train",
+    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "split", "string_through",
+    "survey", "tighten", "train",
 ]  # fmt: skip
 
 #: Loaded on first use, for they bring matplotlib, SQLite or many kernels.

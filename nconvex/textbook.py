@@ -75,6 +75,14 @@ LOSS_SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+#: A loss's name, or the pair (ℓ, ℓ') itself.
+Loss = Any
+
+
+def _of_residuals(loss: Loss) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
+    return (LOSSES[loss], LOSS_SLOPES[loss]) if isinstance(loss, str) else loss
+
+
 def _activations(model: MLP) -> list[str]:
     return [model.activation] * (len(model.sizes) - 2) + [model.output_activation]
 
@@ -101,15 +109,15 @@ def backward(model: MLP, theta: np.ndarray, layers: list[np.ndarray], d: np.ndar
     return gradient
 
 
-def mean_loss(model: MLP, loss: str, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
+def mean_loss(model: MLP, loss: Loss, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     """L(X, θ)."""
-    return float(LOSSES[loss](forward(model, theta, X)[-1] - y).sum() / len(X))
+    return float(_of_residuals(loss)[0](forward(model, theta, X)[-1] - y).sum() / len(X))
 
 
-def gradient(model: MLP, loss: str, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+def gradient(model: MLP, loss: Loss, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """∂L/∂θ (P,)."""
     layers = forward(model, theta, X)
-    return backward(model, theta, layers, LOSS_SLOPES[loss](layers[-1] - y) / len(X))
+    return backward(model, theta, layers, _of_residuals(loss)[1](layers[-1] - y) / len(X))
 
 
 def rmsprop(

@@ -3,9 +3,9 @@
 THE CLAIM. The file holds weights θ₀, θ₁, …, a test set and a threshold L₀. On segment k the network
 has the weights Θ(t) = (1-t) θₖ + t θₖ₊₁, 0 ≤ t ≤ 1. Exit status 0 says: in exact real arithmetic on
 these numbers no Θ(t) on any segment has a mean loss on the test set above L₀. Nothing else in the
-file is believed. "Beads" are all θ but both ends. A sample's loss is Σ ℓ(ρ) over its outputs with ρ
-= output - target and ℓ(ρ) = ρ², |ρ|, log cosh ρ or Huber's; or its label's cross-entropy; or 1 if
-another logit is at least the label's: this share of errors is rounded to a double, as L₀ was.
+file is believed. A sample's loss is Σ ℓ(ρ) over its outputs with ρ = output - target and ℓ(ρ) = ρ²,
+|ρ|, log cosh ρ or Huber's; or its label's cross-entropy; or 1 if another logit is at least the
+label's, a share rounded as L₀ was. To all but that ½ Σ κ Θ(t)² is added, with weight_decay κ ≥ 0.
 THE BOUND. Let I = {t: |t-c| ≤ r} and s = t-c. Each unit's activation, for each sample, is written
 a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
   Layer   z = Wa + b with W(t) = W + s dW, b(t) = b + s db has slope W q + dW a(c) + s dW q + db,
@@ -18,7 +18,7 @@ a(t) = a(c) + s q(t), where the slope q(t) lies in [D-E, D+E] for all t in I.
           mean ℓ(|ρ + sD| + |s|E) bounds the mean loss. It is convex in s: its values at s = ±r, two
           sums, bound the loss on all of I. Cross-entropy is log Σ exp dⱼ, dⱼ = logitⱼ - the label's
           logit, from a last layer of differences of weights; dⱼ(t) ≤ dⱼ + sDⱼ + |s|Eⱼ, whose log-
-          sum-exp is convex, too. A sample is surely right on I if dⱼ + r|Dⱼ| + rEⱼ < 0, j ≠ label.
+          sum-exp is convex; so is ½ Σ κ Θ². Surely right on I: dⱼ + r|Dⱼ| + rEⱼ < 0, j ≠ label.
 ROUNDING. Each computed a(c) has a radius e: the true one is within e. What is assumed: IEEE 754
 doubles, to nearest, gradual underflow: fl(x∘y) = (x∘y)(1+δ) + η, |δ| ≤ U = 2⁻⁵³, |η| ≤ 2⁻¹⁰⁷⁵;
 matrix products sum products (not Strassen's) in any order, by any number of threads, fused or not:
@@ -32,9 +32,9 @@ cover all errors, where g = (2n+20) U > γ₂ₙ₊₂ + 16U. Units: z ranges ov
 sums of products of numbers ≥ 0, err by less than 2⁻³¹ relative for n < 2¹⁸: a factor FAT = 1 + 2⁻³⁰
 covers that. TINY = 2⁻⁹⁶⁰ is added to each, and to |W| and |dW| before they multiply radii: more
 than any underflow, as g TINY > 2⁻¹⁰⁷³. Radii contain g|z|: overflow makes them infinite, which like
-NaN proves nothing. Means of T terms get 2(T+64)U relative and TINY, logarithms more.
-THE SEARCH. Halve the interval whose bound is highest until no bound is above L₀. c and r are
-multiples of 2⁻⁴², so c ± r are exact. A value at c less its rounding above L₀ is a counterexample.
+NaN proves nothing. Sums of T terms get 2(T+64)U relative and TINY, logarithms more.
+THE SEARCH. Halve the interval of the highest bound until none is above L₀, or a value at c less its
+rounding is: a counterexample. c and r are multiples of 2⁻⁴², so c ± r are exact.
 """
 
 import argparse
@@ -43,7 +43,6 @@ import json
 import math
 import re
 import sys
-import time
 import zipfile
 import zlib
 from fractions import Fraction
@@ -62,7 +61,7 @@ Array = np.ndarray
 State = tuple[Array, Array, Array, Array]  # a, e, D, E: samples (rows) by units (columns)
 U, FAT, TINY = 2.0**-53, 1.0 + 2.0**-30, 2.0**-960
 KEYS = "beads:f2 L0:f0 sizes:i1 activation:U0 output_activation:U0 biases:b0 loss:U0 X_test:f2 "
-KEYS += "y_test:f2i1 losses:f1 segment_lower:f1 segment_upper:f1"  # kinds and dimensions
+KEYS += "y_test:f2i1 losses:f1 segment_lower:f1 segment_upper:f1 weight_decay:f1"  # dimensions
 FORM = r"\{'descr': '([<|](?:[biu][1248]|f[48]|U\d{1,2}))', 'fortran_order': (False|True), "
 FORM += r"'shape': \(([\d, ]*)\), \} *\n"
 
@@ -82,8 +81,6 @@ def linear(x: State, ends: tuple[Array, ...], c: float, r: float) -> State:
 def unit(x: State, name: str, r: float) -> State:
     """φ(z) on the interval."""
     (z, e, D, E), aD = x, abs(x[2])
-    if name == "identity":
-        return x
     reach, leak = FAT * r * (aD + E) + TINY, LEAKS.get(name, 0.0)
     if name in LEAKS:
         low = leak + (1.0 - leak) * np.clip((z - e) / reach, 0.0, 1.0)
@@ -146,6 +143,7 @@ class Path:
                 array = array.reshape(lengths, order="F" if header[2] == "True" else "C")
                 found[m.filename.removesuffix(".npy")] = array
         need(len(members) == len(found), "an array occurs twice")
+        found.setdefault("weight_decay", np.zeros(np.shape(found.get("beads", 0))[-1:]))
         for key, kinds in keys.items():
             need(key in found, f"there is no {key}; save with string.save(path, problem)")
             kind = f"{found[key].dtype.kind}{found[key].ndim}"
@@ -164,8 +162,10 @@ class Path:
         P = sum((inputs + self.biases) * outputs for inputs, outputs in pairwise(self.sizes))
         shapes = {"beads": (max(n, 2), P), "X_test": (max(N, 1), self.sizes[0]), "losses": (n,)}
         shapes |= {"y_test": (N,) if labelled else (N, k), "segment_lower": (n - 1,)}
-        for key, shape in {**shapes, "segment_upper": (n - 1,)}.items():
+        for key, shape in {**shapes, "segment_upper": (n - 1,), "weight_decay": (P,)}.items():
             need(found[key].shape == shape, f"{key} has shape {found[key].shape}, not {shape}")
+        self.decay = found["weight_decay"].astype(float) * (self.loss != "error")
+        need(self.decay.min() >= 0.0, "a weight_decay is negative")
         need(N * self.sizes[1] < 2**27, "the first layer takes more than 1 GB")
         need(not labelled or 0 <= self.y.min() <= self.y.max() < k, "a label is no class")
         step = max(64, 2**15 // max(self.sizes[1:]))  # samples at a time: they fit into the cache
@@ -190,9 +190,12 @@ class Path:
         later = [(*a, *b) for a, b in zip(*layers, strict=True)]
         rest = TINY + 66 * outputs**2 * U * (self.loss in ("cross-entropy", "log-cosh"))  # logs'
         slack, rest = (2 * (N * outputs + 64) * U, rest) if self.loss != "error" else (0.0, 0.0)
+        A, B = both = self.beads[k : k + 2] * self.decay.any()  # zeros if there is no penalty
+        rest += 2 * (len(A) + 64) * U * (self.decay * both**2).sum() + TINY * abs(both).sum()
 
         def enclose(c: float, r: float) -> list[float]:
-            total = np.zeros(3)
+            w = np.array([(1.0 - t) * A + t * B for t in (c - r, c + r, c)])
+            total = 0.5 * N * (self.decay * w * w).sum(axis=1)
             for label, rows in self.chunks:
                 x: State = (za[rows] + c * D[rows], e[rows], D[rows], e[rows])
                 for layer, ends in enumerate(later[1:], 2):
@@ -209,7 +212,7 @@ class Path:
 
 def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
     """Bound the loss segment by segment, until all is decided against L₀ and within the gap."""
-    best, where, ends, segments, due = -math.inf, (0, 0.0), [], [], time.monotonic() + 5.0
+    best, where, ends, segments = -math.inf, (0, 0.0), [], []
     for k in range(len(path.beads) - 1):
         enclose, count, heap = path.segment(k), 0, [(-math.inf, 0.5, 0.5)]
         ends += [enclose(float(t), 0.0) for t in range(k > 0, 2)]
@@ -225,9 +228,6 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
                 high, low = enclose(c + s, abs(s) or r)
                 heapq.heappush(heap, (-high, c + s, abs(s) or r))
                 lower, t, count = max(low, lower), c + s if low > lower else t, count + 1
-            if time.monotonic() > due:
-                due = time.monotonic() + 5.0
-                print(f"segment {k}: {count} intervals", file=sys.stderr)
         segments.append((lower, -heap[0][0], count))
     low, high, counts = np.array(segments).T
     claims: Any = [("losses", *np.array(ends).T[::-1]), ("segment_lower", -np.inf, high)]
@@ -239,10 +239,10 @@ def search(path: Path, L0: float, gap: float = math.inf) -> dict[str, Any]:
     *lengths, across = (math.dist(*ab) for ab in pairwise([*path.beads, path.beads[0]]))
     return {
         "verdict": "refuted" if best > L0 else "proven" if high.max() <= L0 else "not decided",
-        "loss": path.loss, "L0": L0, "network": "-".join(map(str, path.sizes)),
-        "samples": len(path.X), "beads": len(ends) - 2, "segment": where[0], "t": where[1],
-        "lower": max(best, 0.0), "upper": float(high.max()) if high.max() < np.inf else None,
-        "intervals": int(sum(counts)), "false_claims": wrong,
+        "loss": path.loss + " + weight decay" * bool(path.decay.any()), "L0": L0, "t": where[1],
+        "network": "-".join(map(str, path.sizes)), "beads": len(ends) - 2, "segment": where[0],
+        "samples": len(path.X), "lower": max(best, 0.0), "intervals": int(sum(counts)),
+        "upper": float(high.max()) if high.max() < np.inf else None, "false_claims": wrong,
         "normalized_length": sum(lengths) / across if sum(lengths) < math.inf and across else None,
     }  # fmt: skip
 
@@ -251,8 +251,8 @@ def exact_loss(path: Path, point: str) -> Fraction:
     """The loss at Θ(t) on segment k, without rounding; a point is k:t."""
     k, t = int(point.split(":")[0]), Fraction(point.split(":")[-1])
     known = {*path.units} <= {*LEAKS} and path.loss in ("mse", "mae", "error")
-    known &= 0 <= k < len(path.beads) - 1 and 0 <= t <= 1
-    need(known, f"{point} is not on the path, or not of ReLUs with mse, mae or error")
+    known &= 0 <= k < len(path.beads) - 1 and 0 <= t <= 1 and not path.decay.any()
+    need(known, f"{point} is not on the path, or not of ReLUs with mse, mae or error alone")
     one, p, q = 2**1074, t.numerator, t.denominator  # all doubles are whole numbers / 2**1074
     whole = np.frompyfunc(lambda v: int(Fraction(v) * one), 1, 1)
     a, y, scale = whole(path.X.astype(float)), whole(path.y.astype(float)), one

@@ -21,6 +21,7 @@ FITTED = SimpleNamespace(
     intercepts_=[np.ones(2), np.ones(1)],
     activation="relu",
     out_activation_="identity",
+    alpha=1e-4,
 )
 DIGITS = nc.MLP((2, 3, 3))
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -67,7 +68,8 @@ CALLS = {
         "budget": 5,
         "check_every": 2,
     },
-    nc.Problem: {"model": MODEL, **NETWORK},
+    nc.Problem: {"model": MODEL, "weight_decay": 0.1, **NETWORK},
+    nc.split: {"X": X, "y": Y, "test": 0.5, "seed": 0},
     nc.Classification: {
         "model": DIGITS,
         "X": POINTS,
@@ -77,6 +79,7 @@ CALLS = {
         "rmsprop": None,
         "batch": 2,
         "metric": "error",
+        "weight_decay": 0.1,
     },
     nc.FunctionLandscape: {"f": sum, "gradient": sum, "rmsprop": None, "gamma": None},
     nc.quad.problem: {"seed": 0, "samples": 4, "model": MODEL, "loss": "mae", "task": "cubic"},
@@ -136,6 +139,8 @@ CALLS = {
     MODEL.predict: {"theta": THETA, "X": X},
     MODEL.pack: {"weights": [[[1, 2]], [[1], [2]]], "biases": [[1, 2], [3]]},
     MODEL.unpack: {"theta": THETA},
+    MODEL.weights_only: {"factor": 0.1},
+    MODEL.decay_of: {"fitted": FITTED, "samples": 6},
     nc.MLP.from_sklearn: {"fitted": FITTED},
     MODEL.load_into: {"theta": THETA, "fitted": FITTED},
     nc.lower_bounds.det_sign: {"model": PLANE, "theta": np.ones(12), "X": CORNERS},

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, numbers, require_finite, shown
+from nconvex.definitions import NconvexError, encoded_labels, numbers, require_finite, shown
 
 LOSSES = ("cross-entropy", "error", "mse", "mae")
 
@@ -25,20 +25,18 @@ def labelled(loss: Any) -> bool:
     return isinstance(loss, str) and loss in ("cross-entropy", "error")
 
 
-def require_pair(name: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and targets (N, …) as new arrays, N ≥ 1, finite; integer targets as such."""
+def require_pair(name: str, pair: Any) -> tuple[np.ndarray, Any]:
+    """Return inputs (N, …) as a new array, N ≥ 1, finite, and the targets as they are."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise NconvexError(f"{name} must be a pair (X, y), not {shown(pair)}")
-    X, y = (numbers(f"{name}[{k}]", _plain(part)) for k, part in enumerate(pair))
-    if X.ndim == 0 or y.ndim == 0 or len(X) != len(y) or len(X) == 0:
+    X, y = numbers(f"{name}[0]", _plain(pair[0])), _plain(pair[1])
+    if X.ndim == 0 or len(X) == 0 or np.shape(y)[:1] != X.shape[:1]:
         raise NconvexError(
-            f"{name} has inputs of shape {X.shape} and targets of shape {y.shape}; both must "
+            f"{name} has inputs of shape {X.shape} and targets of shape {np.shape(y)}; both must "
             "begin with N ≥ 1 samples"
         )
-    for k, part in enumerate((X, y)):
-        require_finite(f"{name}[{k}]", part)
-    whole = np.asarray(_plain(pair[1])).dtype.kind in "iu"
-    return X, y.astype(np.int64) if whole else y
+    require_finite(f"{name}[0]", X)
+    return X, y
 
 
 def _plain(part: Any) -> Any:
@@ -46,29 +44,37 @@ def _plain(part: Any) -> Any:
     return part.detach().cpu() if hasattr(part, "detach") else part
 
 
-def require_targets(name: str, loss: Any, y: np.ndarray, outputs: tuple[int, ...]) -> np.ndarray:
-    """Return labels as integers (N,), or targets in the shape of the outputs.
+def require_targets(
+    loss: Any, y: Any, y_test: Any, outputs: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return both sets' labels as integers (N,), or targets in the shape of the outputs.
 
     Args:
-        name: What to call y in a message.
-        loss: A name or a function; a function takes y as it is.
-        y: (N, …) numbers.
+        loss: A name or a function; a function takes numbers of any shape.
+        y: (N, …) targets, or labels in any form that `encoded_labels` knows.
+        y_test: (M, …), likewise.
         outputs: The shape of the outputs, without N.
+
+    Returns:
+        y, y_test: See above.
+        classes: The label that each output stands for, or None.
     """
-    if callable(loss):
-        return y
     if not labelled(loss):
-        if y[0].size != np.prod(outputs, dtype=int):
-            raise NconvexError(f"{name} has shape {y.shape}; the outputs need {(len(y), *outputs)}")
-        return y.reshape(len(y), *outputs).astype(np.float64)
+        train = _targets("train[1]", loss, y, outputs)
+        return train, _targets("test[1]", loss, y_test, outputs), None
     if len(outputs) != 1 or outputs[0] < 2:
         raise NconvexError(
             f"{loss} needs outputs of shape (N, classes), not {('N', *outputs)}".replace("'", "")
         )
-    classes = outputs[0]
-    if y.ndim != 1 or (y != np.rint(y)).any() or y.min() < 0 or y.max() >= classes:
-        raise NconvexError(
-            f"{name} must be N labels from 0 to {classes - 1}, not numbers of shape {y.shape} "
-            f"from {y.min():g} to {y.max():g}"
-        )
-    return y.astype(np.int64)
+    return encoded_labels(outputs[0], y, len(y), y_test, len(y_test))
+
+
+def _targets(name: str, loss: Any, given: Any, outputs: tuple[int, ...]) -> np.ndarray:
+    """Finite numbers; for a function, integers stay integers."""
+    y = numbers(name, given)
+    require_finite(name, y)
+    if callable(loss):
+        return y.astype(np.int64) if np.asarray(given).dtype.kind in "iu" else y
+    if y[0].size != np.prod(outputs, dtype=int):
+        raise NconvexError(f"{name} has shape {y.shape}; the outputs need {(len(y), *outputs)}")
+    return y.reshape(len(y), *outputs)

@@ -64,7 +64,8 @@ class TorchLandscape:
             output; descents follow the cross-entropy), "mse" or "mae" (summed over outputs, mean
             over samples, as in `Problem`), or a function of (outputs, targets) that returns their
             mean loss, e.g. `torch.nn.functional.huber_loss`: sampled.
-        train: (X, y), arrays or tensors: inputs (N, …), and labels (N,) from 0, or targets.
+        train: (X, y), arrays or tensors: inputs (N, …), and targets, or labels in any form that
+            `Classification` takes.
         test: (X, y), likewise.
         rmsprop: Settings of the descents.
         batch: Samples a step.
@@ -75,6 +76,7 @@ class TorchLandscape:
         certified: Whether `max_gamma` proves.
         reason: What stands in the way, or None.
         frozen: Names of tensors outside of θ.
+        classes_: The label that each output stands for; None without labels.
 
     Example:
         >>> x, y = torch.randn(64, 4), torch.randint(3, (64,))
@@ -104,8 +106,11 @@ class TorchLandscape:
         self.module = deepcopy(module).cpu().double().eval()
         self._layout, self.frozen = _layout(self.module, buffers)
         self._trained = [n for n, _ in self.module.named_parameters() if n in self._layout]
-        self.X, self.y = self._checked("train", train)
-        self.X_test, self.y_test = self._checked("test", test)
+        (self.X, y, shape), (self.X_test, y_test, _) = (
+            self._checked(name, pair) for name, pair in (("train", train), ("test", test))
+        )
+        y, y_test, self.classes_ = require_targets(loss, y, y_test, shape)
+        self.y, self.y_test = torch.from_numpy(y), torch.from_numpy(y_test)
         self.batch = min(batch, len(self.X))
         self._chunk = self._at_once()
 
@@ -222,8 +227,8 @@ class TorchLandscape:
 
     # -- Losses -----------------------------------------------------------------------------------
 
-    def _checked(self, name: str, pair: Any) -> tuple[Tensor, Tensor]:
-        """Inputs and targets as tensors that fit the module."""
+    def _checked(self, name: str, pair: Any) -> tuple[Tensor, Any, tuple[int, ...]]:
+        """Inputs as a tensor that fits the module, targets, and the shape of the outputs."""
         X, y = require_pair(name, pair)
         inputs = torch.from_numpy(X)
         if any(isinstance(layer, nn.Embedding) for layer in self.module.modules()):
@@ -238,8 +243,7 @@ class TorchLandscape:
             ) from None
         if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs[:2].shape[:1]:
             raise NconvexError("the module must return one tensor, a row for each sample")
-        shape = tuple(outputs.shape[1:])
-        return inputs, torch.from_numpy(require_targets(f"{name}[1]", self._loss, y, shape))
+        return inputs, y, tuple(outputs.shape[1:])
 
     def _at_once(self) -> int:
         """How many samples are evaluated at once."""

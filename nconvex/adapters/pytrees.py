@@ -38,7 +38,8 @@ class JaxLandscape:
         params: A pytree of arrays that shows the structure.
         loss: "cross-entropy", "error" (descents follow the cross-entropy), "mse" or "mae" (summed
             over outputs, mean over samples), or a function of (outputs, targets).
-        train: (X, y): inputs (N, …), and labels (N,) from 0, or targets.
+        train: (X, y): inputs (N, …), and targets, or labels in any form that `Classification`
+            takes; `classes_` names them.
         test: (X, y), likewise.
         rmsprop: Settings of the descents.
         batch: Samples a step.
@@ -77,8 +78,10 @@ class JaxLandscape:
             raise NconvexError("params must be a pytree of floating-point arrays")
         self._shapes = [np.shape(leaf) for leaf in leaves]
         self.n_parameters = sum(np.size(leaf) for leaf in leaves)
-        self.X, self.y = self._checked("train", train)
-        self.X_test, self.y_test = self._checked("test", test)
+        (self.X, y, shape), (self.X_test, y_test, _) = (
+            self._checked(name, pair) for name, pair in (("train", train), ("test", test))
+        )
+        self.y, self.y_test, self.classes_ = require_targets(loss, y, y_test, shape)
         self.batch = min(batch, len(self.X))
 
     def __repr__(self) -> str:
@@ -87,7 +90,7 @@ class JaxLandscape:
     def __getstate__(self) -> dict[str, Any]:
         return {name: a for name, a in self.__dict__.items() if name not in ("_value", "_slope")}
 
-    def _checked(self, name: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(self, name: str, pair: Any) -> tuple[np.ndarray, Any, tuple[int, ...]]:
         X, y = require_pair(name, pair)
         try:
             with jax.enable_x64(True):
@@ -96,7 +99,7 @@ class JaxLandscape:
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise NconvexError(f"apply does not take inputs of shape {X.shape}: {reason}") from None
-        return X, require_targets(f"{name}[1]", self._loss, y, outputs.shape[1:])
+        return X, y, outputs.shape[1:]
 
     def _tree(self, theta: Any) -> Any:
         """The pytree of θ (P,)."""

@@ -7,6 +7,7 @@ from nconvex.definitions.checks import (
     require_models, require_not_negative, require_number, require_positive, require_t,
     require_theta, shown, told_apart,
 )
+from nconvex.definitions.labels import LABELS, encoded_labels
 from nconvex.definitions.seeds import Seed, child, generator
 from nconvex.definitions.terms import (
     CITATION, VERSION, ConnectionStatus, Descent, DescentStatus, Insertion, Move, Peak, RMSProp,

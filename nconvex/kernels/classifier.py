@@ -31,6 +31,7 @@ from nconvex.kernels.parts import (
     TILE,
     activate,
     activate_backward,
+    add_penalty,
     add_scaled,
     exponential,
     largest_logits,
@@ -370,7 +371,7 @@ def sparse_step(
 
 @kernel
 def descend(
-    w, mean_square, layers, count_errors, target, train, test, order, tests,
+    w, mean_square, layers, count_errors, weight_decay, target, train, test, order, tests,
     learning_rate, shrink, decay, epsilon, check_every, step, last_step,
     workspace, pixels, gradient, slopes, row,
 ):  # fmt: skip
@@ -382,12 +383,14 @@ def descend(
     batch). The metric is the mean cross-entropy or the share of wrong labels on the test set, of
     which ``tests`` lists the samples. It is computed every `check_every` steps, on as many samples
     as it takes to see that it is above the target. It is infinite if the descent ends because the
-    batches ran out or `last_step` was reached.
+    batches ran out or `last_step` was reached. To cross-entropies ½ Σ weight_decay w² is added;
+    no weight decay is an empty array.
     """
-    later = 0 if pixels is None else layers[0, 3]
+    decays = weight_decay.size > 0  # then a pixel that is zero in the whole batch has a gradient
+    later = 0 if pixels is None or decays else layers[0, 3]
     decay, epsilon = np.float32(decay), np.float32(epsilon)
     scale = np.float32(1.0 / order.shape[1])
-    enough = target * tests.size * (1.0 + 1e-6)  # more samples only add to a sum above this
+    penalty = 0.0
     taken = 0
     evaluated = False
     while True:
@@ -398,20 +401,27 @@ def descend(
         data = test if evaluated else train
         learn = not evaluated
         count = evaluated and count_errors
+        if evaluated and not count_errors:
+            penalty = add_penalty(weight_decay, w, 0.0, gradient[:0])
+        enough = (target - penalty) * tests.size * (1.0 + 1e-6)  # more samples only add to this
         total = sum_losses(
             w, layers, *data, samples, learn, count, enough, *workspace, gradient, slopes
         )
         if evaluated:
-            reached = total / tests.size
+            reached = total / tests.size + penalty
             if not (target < reached < math.inf):
                 return step, reached
             continue
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
         if pixels is not None:
-            sparse_step(
-                *train, w, mean_square, layers, samples, pixels, row, slopes, scale, rate, decay,
-                epsilon,
-            )  # fmt: skip
+            if decays:
+                sparse_gradient(*train, layers, samples, pixels, gradient, slopes)
+            else:
+                sparse_step(
+                    *train, w, mean_square, layers, samples, pixels, row, slopes, scale, rate,
+                    decay, epsilon,
+                )  # fmt: skip
+        add_penalty(weight_decay, w, np.float32(order.shape[1]), gradient)
         rmsprop_step(w[later:], mean_square[later:], gradient[later:], scale, rate, decay, epsilon)
         step += 1

@@ -149,6 +149,25 @@ def rmsprop_step(theta, mean_square, gradient, scale, rate, decay, epsilon):
 
 
 @inlined
+def add_penalty(weight_decay, theta, scale, gradient):
+    """½ Σ weight_decay θ²; scale times its derivatives are added to `gradient`, unless empty."""
+    result = 0.0
+    for p in range(weight_decay.size):
+        slope = weight_decay[p] * theta[p]
+        result += 0.5 * slope * theta[p]
+        if gradient.size > 0:
+            gradient[p] += scale * slope
+    return result
+
+
+@inlined_strict
+def parabola(penalty, t):
+    """What a penalty adds at t: the quadratic with the Bernstein coefficients ``penalty`` (3,)."""
+    a, b, c = penalty[0], penalty[1], penalty[2]
+    return (1.0 - t) * (1.0 - t) * a + 2.0 * t * (1.0 - t) * b + t * t * c
+
+
+@inlined
 def add_scaled(y, w, x):
     """y += w x."""
     for n in range(y.size):
@@ -190,8 +209,8 @@ def kernels_of(mean_loss):
             losses[q] = mean_loss(thetas[q], layers, loss, *test, *workspace, thetas[q][:0])
 
     def rmsprop(
-        theta, mean_square, layers, loss, train, test, target, settings, step, last_step,
-        workspace, gradient,
+        theta, mean_square, layers, loss, train, test, weight_decay, target, settings, step,
+        last_step, workspace, gradient,
     ):  # fmt: skip
         """Steps 1 and 3: descend from `step` to at most `last_step`.
 
@@ -200,6 +219,7 @@ def kernels_of(mean_loss):
         `theta` and `mean_square` (v) are changed in place; g is the training set's gradient. Every
         `check_every` steps, of which `step` is a multiple, the test loss is computed. The descent
         stops if that is at most `target` or not finite. Returns the steps done and the test loss.
+        To either loss ½ Σ weight_decay θ² is added; no weight decay is an empty array.
         """
         learning_rate, shrink, decay, epsilon, check_every = settings
         evaluated = False
@@ -209,6 +229,7 @@ def kernels_of(mean_loss):
             data = test if evaluated else train
             wanted = gradient[:0] if evaluated else gradient
             reached = mean_loss(theta, layers, loss, *data, *workspace, wanted)
+            reached += add_penalty(weight_decay, theta, 1.0, wanted)
             if evaluated:
                 if not (target < reached < math.inf) or step == last_step:
                     return step, reached

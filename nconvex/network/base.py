@@ -24,6 +24,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
         model: The network.
         loss_name: What is averaged over the test set.
         rmsprop: Settings of the descents.
+        weight_decay: (P,) the factors κ of the penalty, or empty without one.
         X: (N, d_in) training inputs.
         X_test: (M, d_in) test inputs.
         y_test: (M, d_out) test targets, or (M,) labels.
@@ -32,6 +33,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     model: MLP
     loss_name: str
     rmsprop: RMSProp
+    weight_decay: np.ndarray
     X: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
@@ -39,6 +41,7 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
     def __repr__(self) -> str:
         model = self.model
         name = f"{'-'.join(map(str, model.sizes))} {model.activation}, {self.loss_name}"
+        name += " + weight decay" * (self.weight_decay.size > 0)
         return f"{type(self).__name__}({name}, {len(self.X)} samples, {len(self.X_test)} of test)"
 
     @property
@@ -67,11 +70,21 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
 
         See `certify.maximum`; the search goes on from a bracket that is known.
         """
-        return certify.maximum(self.segment(theta1, theta2, known), L0)
+        return self._bracket(theta1, theta2, L0, None, known)
 
     def bracket(self, theta1: np.ndarray, theta2: np.ndarray, gap: float = certify.GAP) -> Peak:
         """Bracket max γ on the test set, with proof, to a relative gap."""
-        return certify.maximum(self.segment(theta1, theta2), gap=gap)
+        return self._bracket(theta1, theta2, -np.inf, gap, None)
+
+    def _bracket(
+        self,
+        theta1: np.ndarray,
+        theta2: np.ndarray,
+        L0: float,
+        gap: float | None,
+        known: Peak | None,
+    ) -> Peak:
+        return certify.maximum(self.segment(theta1, theta2, known), L0, gap)
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start θ, (P,); see `MLP`."""
@@ -96,7 +109,8 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
 
     def describe(self) -> dict[str, np.ndarray]:
         """Return, as arrays, all that is needed to recompute losses without this package."""
-        return {
+        penalty = {"weight_decay": self.weight_decay} if self.weight_decay.size else {}
+        return penalty | {
             "sizes": np.array(self.model.sizes, dtype=np.int64),
             "activation": np.array(self.model.activation),
             "output_activation": np.array(self.model.output_activation),

@@ -19,11 +19,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nconvex.curve import interpolate
 from nconvex.definitions import (
     Descent,
     DescentStatus,
     NconvexError,
     RMSProp,
+    encoded_labels,
     require_choice,
     require_ends,
     require_integer,
@@ -36,8 +38,9 @@ from nconvex.kernels import classifier, classifier_gamma, parts
 from nconvex.kernels.parts import TILE
 from nconvex.kernels.vectors import aligned
 from nconvex.landscape import descent_status, settings
+from nconvex.network import decay
 from nconvex.network.base import NetworkLandscape
-from nconvex.network.inputs import checked_matrix, encoded_labels
+from nconvex.network.inputs import checked_matrix
 from nconvex.network.mlp import MLP
 from nconvex.proof import certify
 
@@ -63,19 +66,22 @@ class Classification(NetworkLandscape):
     L(X, θ) = 1/N Σₙ -log softmax(f(xₙ; θ))[labelₙ] on the test set. With metric="error" it is the
     share of test samples whose label does not have the highest logit; a tie is an error. In either
     case descents follow the gradient of the training set's cross-entropy, on minibatches drawn
-    without replacement, in float32. Every value that is reported or compared with L₀ is computed in
-    float64.
+    without replacement, in float32. Weight decay κ adds ½ Σₚ κₚ θₚ² to cross-entropies; with
+    metric="error" descents follow it, too, but nothing is added to a share. Every value that is
+    reported or compared with L₀ is computed in float64.
 
     Args:
         model: Has biases, hidden layers, any activation, and one output for each class, its logit.
         X: (N, d_in) training inputs; rounded to float32.
         labels: (N,) integers from 0 to classes - 1; or other integers, names or truth values, of
             as many classes as outputs, which are sorted; or one-hot rows; or one column.
-        X_test: (M, d_in) test inputs; rounded to float32.
+        X_test: (M, d_in) test inputs; rounded to float32. `split` makes a test set.
         labels_test: (M,) of the same classes.
         rmsprop: Settings of the descents.
         batch: Samples a step.
         metric: "loss" for cross-entropy, "error" for the share of wrong labels.
+        weight_decay: κ ≥ 0: one number for all parameters, biases too, κ/2 ‖θ‖²; or (P,), one for
+            each, e.g. `model.weights_only(0.01)` to leave biases out.
 
     Attributes:
         classes_: The label that each output stands for, as in scikit-learn.
@@ -101,6 +107,7 @@ class Classification(NetworkLandscape):
         rmsprop: RMSProp | None = None,
         batch: int = 100,
         metric: Literal["loss", "error"] = "loss",
+        weight_decay: float | ArrayLike = 0.0,
     ):
         require_kind("model", model, MLP, "MLP((784, 256, 10))")
         if model.output_activation != "identity" or not model.biases:
@@ -127,6 +134,7 @@ class Classification(NetworkLandscape):
         self.y_test = self.labels_test  # the name of every landscape's targets
         self.batch = min(batch, len(self.X))
         self._n_parameters = model.n_parameters
+        self.weight_decay = decay.factors(weight_decay, self._n_parameters)
         self._test_csr = _sparse(self.X_test)
         dense = np.count_nonzero(self.X) > DENSE * self.X.size
         self._train_inputs = (*((None, None, self.X) if dense else _sparse(self.X)), self.labels)
@@ -141,7 +149,7 @@ class Classification(NetworkLandscape):
         return float(self.gamma(theta, theta, np.zeros(1))[0])
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean cross-entropy on the **training** set and its gradient, (P,), in float32."""
+        """Mean cross-entropy and penalty on the **training** set, and their gradient, (P,)."""
         return self._gradient_of(theta, np.arange(len(self.X)))
 
     def gradient(self, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -156,7 +164,10 @@ class Classification(NetworkLandscape):
         loss = classifier.loss_and_gradient(
             w, self._layers, self._train_inputs, samples, workspace, pixels, gradient, slopes
         )
-        return float(loss), self._unpacked(gradient)
+        found = self._unpacked(gradient)
+        if self.weight_decay.size:
+            found += self.weight_decay * theta
+        return float(loss) + decay.penalty(self.weight_decay, theta), found
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run minibatch RMSProp until the test metric is at most `target`; see `RMSProp`."""
@@ -170,6 +181,7 @@ class Classification(NetworkLandscape):
         tests = np.arange(len(self.X_test))
         passes = 3.0 * self.batch + len(self.X_test)  # of a sample through the network, a step
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (passes * self._n_parameters)))
+        kappa = self._packed(self.weight_decay) if self.weight_decay.size else _short(0)
         wanted = target * (1.0 - FLOAT32_ROUNDING)
         step, order, taken = 0, np.empty((0, self.batch), dtype=np.int64), 0
         while True:
@@ -177,9 +189,9 @@ class Classification(NetworkLandscape):
                 order, taken = self._batches(rng), 0
             before = step
             step, reached = classifier.descend(
-                w, mean_square, self._layers, self.metric == "error", wanted, self._train_inputs,
-                self._stopping_inputs, order[taken : taken + chunk], tests, *settings.numbers,
-                step, settings.budget, workspace, pixels, gradient, slopes, row,
+                w, mean_square, self._layers, self.metric == "error", kappa, wanted,
+                self._train_inputs, self._stopping_inputs, order[taken : taken + chunk], tests,
+                *settings.numbers, step, settings.budget, workspace, pixels, gradient, slopes, row,
             )  # fmt: skip
             taken += step - before
             if reached > wanted and step < settings.budget:
@@ -201,8 +213,14 @@ class Classification(NetworkLandscape):
 
     def gamma(self, theta1: np.ndarray, theta2: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Equation (2) on the test set, the metric at each t (T,)."""
-        losses, wrong = self._gammas(theta1, theta2, require_t(t))
-        return losses if self.metric == "loss" else wrong
+        t = require_t(t)
+        losses, wrong = self._gammas(theta1, theta2, t)
+        if self.metric == "error":
+            return wrong
+        if self.weight_decay.size:
+            for k, s in enumerate(t):
+                losses[k] += decay.penalty(self.weight_decay, interpolate(theta1, theta2, s))
+        return losses
 
     @cached_property
     def proof_data(self) -> certify.ProofData:
@@ -213,6 +231,7 @@ class Classification(NetworkLandscape):
             self._counts,
             np.abs(self.X_test).max(axis=0).astype(np.float64),
             labels=self._tile_labels,
+            weight_decay=self.weight_decay,
         )
 
     def _first_layers(

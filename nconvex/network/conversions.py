@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, numbers, require_choice, shown
+from nconvex.definitions import (
+    NconvexError,
+    numbers,
+    require_choice,
+    require_not_negative,
+    shown,
+)
 from nconvex.kernels.parts import LEAKY_SLOPE
 
 #: scikit-learn's names of activations, and ours. Softmax is a part of the loss here.
@@ -69,6 +75,21 @@ def into_sklearn(layers: Weights, fitted: Any) -> None:
         weights[-1], biases[-1] = np.diff(weights[-1]), np.diff(biases[-1])
     fitted.coefs_ = _like(fitted.coefs_, weights)
     fitted.intercepts_ = _like(fitted.intercepts_, biases)
+
+
+def alpha_of(fitted: Any, outputs: int) -> float:
+    """The penalty's factor in the units of our losses: alpha, or 2 outputs times it for mse."""
+    alpha: Any = getattr(fitted, "alpha", None)
+    output = getattr(fitted, "out_activation_", None)
+    require_not_negative("alpha of the fitted model", alpha)
+    if output == "identity":
+        return 2.0 * outputs * alpha
+    if output == "softmax" or (output == "logistic" and _is_binary(fitted)):
+        return float(alpha)
+    raise NconvexError(
+        f"a model with the output {shown(output)} has a loss that is none of ours; give Problem a "
+        "weight_decay of your own"
+    )
 
 
 def _like(before: list[np.ndarray], arrays: list[Any]) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from nconvex.definitions import NconvexError, RMSProp, require_choice
 from nconvex.kernels import regions, samples
 from nconvex.kernels.parts import LOSSES
 from nconvex.kernels.vectors import aligned
+from nconvex.network.decay import penalty
 from nconvex.network.mlp import MLP
 
 #: Multiply-adds after which a kernel returns to Python, which can then hear Ctrl-C. A descent on
@@ -39,16 +40,19 @@ class Engine(Protocol):
         ...
 
     def descend(
-        self, theta: np.ndarray, target: float, settings: RMSProp
+        self, theta: np.ndarray, target: float, settings: RMSProp, weight_decay: np.ndarray
     ) -> tuple[np.ndarray, int]:
-        """Run RMSProp until L(X_test, θ) ≤ target; returns θ and the steps done."""
+        """Run RMSProp until L(X_test, θ) and the penalty are at most `target`.
+
+        Returns θ and the steps done.
+        """
         ...
 
 
 class Textbook:
     """`nconvex.textbook` on data."""
 
-    def __init__(self, model: MLP, loss: str, *data: np.ndarray):
+    def __init__(self, model: MLP, loss: Any, *data: np.ndarray):
         self._network = model, loss
         self._train, self._test = data[:2], data[2:]
 
@@ -68,16 +72,19 @@ class Textbook:
 
     @np.errstate(all="ignore")  # a descent that diverges is a result
     def descend(
-        self, theta: np.ndarray, target: float, settings: RMSProp
+        self, theta: np.ndarray, target: float, settings: RMSProp, weight_decay: np.ndarray
     ) -> tuple[np.ndarray, int]:
-        """Run RMSProp until L(X_test, θ) ≤ target."""
-        theta, _, steps = textbook.descend(
-            theta,
-            lambda each: textbook.gradient(*self._network, each, *self._train),
-            lambda each: textbook.mean_loss(*self._network, each, *self._test),
-            target,
-            settings,
-        )
+        """Run RMSProp until L(X_test, θ) and the penalty are at most `target`."""
+        network, train, test = self._network, self._train, self._test
+
+        def gradient(theta: np.ndarray) -> np.ndarray:
+            g = textbook.gradient(*network, theta, *train)
+            return g + weight_decay * theta if weight_decay.size else g
+
+        def loss(theta: np.ndarray) -> float:
+            return textbook.mean_loss(*network, theta, *test) + penalty(weight_decay, theta)
+
+        theta, _, steps = textbook.descend(theta, gradient, loss, target, settings)
         return theta, steps
 
 
@@ -126,9 +133,9 @@ class BySamples:
         return float(loss), gradient
 
     def descend(
-        self, theta: np.ndarray, target: float, settings: RMSProp
+        self, theta: np.ndarray, target: float, settings: RMSProp, weight_decay: np.ndarray
     ) -> tuple[np.ndarray, int]:
-        """Run RMSProp until L(X_test, θ) ≤ target."""
+        """Run RMSProp until L(X_test, θ) and the penalty are at most `target`."""
         theta = theta.copy()
         mean_square, gradient = np.zeros(theta.size), np.empty(theta.size)
         check = settings.check_every
@@ -137,8 +144,8 @@ class BySamples:
         while True:
             last_step = min(step + chunk, settings.budget)
             step, loss = self.kernels.rmsprop(
-                theta, mean_square, *self._network, self._stepping, self._test, target,
-                settings.numbers, step, last_step, self._workspace(), gradient,
+                theta, mean_square, *self._network, self._stepping, self._test, weight_decay,
+                target, settings.numbers, step, last_step, self._workspace(), gradient,
             )  # fmt: skip
             if step == settings.budget or not target < loss < math.inf:
                 return theta, int(step)
@@ -171,11 +178,12 @@ def is_piecewise_linear(model: MLP) -> bool:
     return (model.sizes[0], model.activation, model.output_activation) == (1, "relu", "identity")
 
 
-def make(name: str | None, model: MLP, loss: str, *data: np.ndarray) -> Engine:
-    """Make an engine by its name, by default the fastest."""
+def make(name: str | None, model: MLP, loss: Any, *data: np.ndarray) -> Engine:
+    """Make an engine by its name, by default the fastest; functions are for the textbook only."""
+    own = not isinstance(loss, str)
     if name is None:
-        name = "regions" if is_piecewise_linear(model) else "samples"
-    require_choice("engine", name, ENGINES)
+        name = "textbook" if own else "regions" if is_piecewise_linear(model) else "samples"
+    require_choice("engine", name, ("textbook",) if own else ENGINES)
     engine: Engine = ENGINES[name](model, loss, *data)
     return engine
 

@@ -1,4 +1,4 @@
-"""Checks of training and test data, made once: inputs, targets and labels."""
+"""Training and test data: checked once, and split in two."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import NconvexError, is_masked, is_number, numbers, require_finite, shown
-
-#: What labels may be.
-LABELS = "one for each sample: integers, names, truth values, or one-hot rows"
+from nconvex.definitions import (
+    NconvexError,
+    Seed,
+    generator,
+    is_number,
+    numbers,
+    require_finite,
+    shown,
+)
 
 
 def checked_matrix(name: str, given: Any, columns: int, dtype: type = np.float64) -> np.ndarray:
@@ -23,84 +28,34 @@ def checked_matrix(name: str, given: Any, columns: int, dtype: type = np.float64
     return array
 
 
-def encoded_labels(
-    outputs: int, labels: Any, samples: int, labels_test: Any, samples_test: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number the classes of labels: 0 to `outputs` - 1, in the order of the training labels.
+def split(
+    X: Any, y: Any, test: float = 0.2, seed: Seed = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Split samples at random into a training set and a test set.
 
-    Integers in this range stay as they are. Others, and names, are sorted.
+    Args:
+        X: (N, …) inputs, N ≥ 2.
+        y: (N, …) targets or labels.
+        test: The test set's share of the samples, rounded, but one sample at least in either set.
+        seed: Names the random order.
 
     Returns:
-        numbers: (samples,) int64.
-        numbers_test: (samples_test,) int64.
-        classes: (outputs,) the label that each number stands for.
+        X, y, X_test, y_test, in the order of the arguments of `Problem` and `Classification`.
+
+    Example:
+        >>> X, y, X_test, y_test = split(np.arange(10.0), np.arange(10), test=0.3, seed=1)
+        >>> len(X), y_test.tolist() == X_test.tolist()
+        (7, True)
     """
-    train = _labels("labels", labels, samples, outputs)
-    test = _labels("labels_test", labels_test, samples_test, outputs)
-    if train.dtype.kind == "b":
-        classes = np.array([False, True])
-    elif train.dtype.kind in "iu" and train.min() >= 0 and train.max() < outputs:
-        classes = np.arange(outputs)
-    else:
-        classes = np.unique(train)
-    if len(classes) != outputs:
-        raise NconvexError(
-            f"labels are of {len(classes)} classes, {shown(classes.tolist())}, but the model has "
-            f"{outputs} outputs; it needs one for each class"
-        )
-    return _numbered("labels", train, classes), _numbered("labels_test", test, classes), classes
-
-
-def _numbered(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Where each label stands among the classes."""
-    kinds = {labels.dtype.kind, classes.dtype.kind}
-    if len(kinds) == 1 or not kinds & {"U", "S"}:  # text is not compared with numbers
-        found = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-        wrong = np.flatnonzero(classes[found] != labels)
-    else:
-        found, wrong = np.empty(0), np.zeros(1, dtype=np.int64)
-    if wrong.size:
-        raise NconvexError(
-            f"{name}[{wrong[0]}] is {shown(labels[wrong[0]].item())}, which is none of the classes "
-            f"of the training labels: {shown(classes.tolist())}"
-        )
-    return found.astype(np.int64)
-
-
-def _labels(name: str, given: Any, samples: int, outputs: int) -> np.ndarray:
-    """Labels (samples,) of integers, truth values or text."""
     try:
-        labels = np.asarray(given)
+        X, y = np.asarray(X), np.asarray(y)
     except Exception:  # ragged lists, or other packages' arrays
-        raise NconvexError(f"{name} must be an array, not {shown(given)}") from None
-    if is_masked(given):
-        raise NconvexError(f"some of {name} are masked; leave these samples out")
-    if labels.shape == (samples, outputs) and outputs > 1:
-        if labels.dtype.kind not in "biuf" or not (
-            np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
-        ):
-            raise NconvexError(f"each row of {name} must have a single 1 and else zeros (one-hot)")
-        return labels.argmax(axis=1)
-    if labels.shape == (samples, 1):
-        labels = labels[:, 0]
-    if labels.shape == (samples,):
-        if labels.dtype.kind == "O" and _are_alike(labels.tolist()):
-            labels = np.array(labels.tolist())
-        if labels.dtype.kind in "iubUS":
-            return labels
-        if labels.dtype.kind == "f" and (np.abs(labels) < 2**53).all():
-            whole = labels.astype(np.int64)
-            if (whole == labels).all():
-                return whole
-    raise NconvexError(
-        f"{name} must be {LABELS}; here {samples} of {outputs} classes, not {labels.dtype} of "
-        f"shape {labels.shape}"
-    )
-
-
-def _are_alike(labels: list[Any]) -> bool:
-    """Whether objects are all text, all truth values or all numbers."""
-    return any(
-        all(map(is_one, labels))
-        for is_one in (is_number, lambda x: isinstance(x, str), lambda x: isinstance(x, bool))
-    )
+        raise NconvexError("X and y must be arrays of N samples each") from None
+    if X.ndim == 0 or y.ndim == 0 or len(X) != len(y) or len(X) < 2:
+        raise NconvexError(f"X and y must be N ≥ 2 samples each, not of {X.shape} and {y.shape}")
+    if not is_number(test) or not 0.0 < test < 1.0:
+        raise NconvexError(f"test must lie between 0 and 1, not {shown(test)}; e.g. 0.2")
+    count = min(max(round(test * len(X)), 1), len(X) - 1)
+    order = generator(seed).permutation(len(X))
+    train, tests = order[count:], order[:count]
+    return X[train], y[train], X[tests], y[tests]

@@ -34,6 +34,7 @@ from nconvex.definitions import (
     require_choice,
     require_finite,
     require_integer,
+    require_not_negative,
     require_theta,
     shown,
 )
@@ -242,6 +243,39 @@ class MLP:
             )
             for n_in, n_out, weights, biases, _ in self.layers.tolist()
         ]
+
+    def weights_only(self, factor: float) -> np.ndarray:
+        """Return a weight decay (P,) of weights and not of biases, for `Problem`.
+
+        Example:
+            >>> MLP((2, 1)).weights_only(0.1)
+            array([0.1, 0.1, 0. ])
+        """
+        require_not_negative("factor", factor)
+        kappa = np.zeros(self.n_parameters)
+        for W, _ in self.unpack(kappa):
+            W[:] = factor
+        return kappa
+
+    def decay_of(self, fitted: Any, samples: int) -> np.ndarray:
+        """Return scikit-learn's L2 penalty of a fitted model as a weight decay (P,).
+
+        Its loss is D + alpha / (2 N) Σ ‖W‖², without biases. D is the cross-entropy of a classifier
+        of one label; of a regressor of k outputs it is mse / (2 k) with our mse, whose weight decay
+        therefore is 2 k times as large, and so is our loss.
+
+        Args:
+            fitted: The model that `from_sklearn` was given.
+            samples: N; scikit-learn takes the training set's for lbfgs, else a batch's.
+
+        Example:
+            >>> from types import SimpleNamespace
+            >>> fitted = SimpleNamespace(alpha=0.4, out_activation_="softmax")
+            >>> MLP((1, 1, 2)).decay_of(fitted, samples=10)
+            array([0.04, 0.  , 0.04, 0.04, 0.  , 0.  ])
+        """
+        require_integer("samples", samples, 1)
+        return self.weights_only(conversions.alpha_of(fitted, self.sizes[-1]) / samples)
 
     def initial(self, rng: np.random.Generator) -> np.ndarray:
         """Draw θ, (P,), before training; see the class for the distributions."""

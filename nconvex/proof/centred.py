@@ -38,6 +38,7 @@ which is convex in s. So it is highest at s = r or s = -r: two sums over the sam
 class k less that of the label. The last layer's weights are subtracted, before it is bounded. A
 sample is surely *right* on all of I if v_k + s D_k + |s| E_k < 0 at both ends for each k that is
 not its label. The share of the other samples bounds the share of errors.
+A *penalty* ½ Σ κ Θ(t)² is a convex quadratic in s: U(s) starts from it, and stays convex.
 
 *The error* of (*) falls with the square of r: w is at most proportional to r, so E is, too, and E
 is multiplied by r once more. So few intervals are enough.
@@ -60,6 +61,7 @@ from nconvex.kernels.parts import (
     MSE,
     TILE,
     loss_and_slope,
+    parabola,
     raise_margin,
     tile_cross_entropy,
 )
@@ -144,8 +146,8 @@ def add_cross_entropies(above, r, classes, label, count, margin, logits, lines, 
 
 @inlined_strict
 def enclose(
-    c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, margin,
-    weights, planes, four, live, logits, lines, sums,
+    c, r, theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, decay,
+    margin, weights, planes, four, live, logits, lines, sums,
 ):  # fmt: skip
     """γ(c), and a bound of γ on [c - r, c + r], both summed over the samples.
 
@@ -156,7 +158,7 @@ def enclose(
     last = layers.shape[0] - 1
     outputs = layers[last, 1]
     for k in range(sums.size):
-        sums[k] = 0.0
+        sums[k] = parabola(decay, c + (0.0, -r, r)[k]) if k < 3 else 0.0
     for tile in range(counts.size):
         at = 0  # where in `weights` the layer begins
         if inputs is not None:
@@ -211,8 +213,8 @@ def enclose(
 
 @kernel_strict
 def search(
-    theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, samples,
-    L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,
+    theta1, theta2, layers, loss, inputs, first1, first2, targets, labels, counts, decay,
+    samples, L0, gap, sigma, margin, resolution, shortest, splits, state, nodes,
     weights, planes, four, live, logits, lines, sums,
 ):  # fmt: skip
     """Bracket the maximum of γ until it is decided or `splits` intervals are halved.
@@ -227,6 +229,7 @@ def search(
     ``targets``           (T, d_out TILE), or None, and then
     ``labels``            (T,) each tile's label
     ``counts``            (T,) how many of a tile's samples are no copies; `samples` is their sum
+    ``decay``             (3,) what weight decay adds to the samples' sum; see `parabola`
     ``sigma, margin``     what rounding may add to a loss, and to a difference of logits
     ``state``             (4,) open intervals, t*, γ(t*), 1 once both ends were evaluated
     ``nodes``             (most, 3) each open interval's bound, centre and radius
@@ -259,7 +262,8 @@ def search(
             c = float(k - 2) if k >= 2 else centre + 2.0 * k * radius
             value, bound = enclose(
                 c, 0.0 if k >= 2 else radius, theta1, theta2, layers, loss, inputs, first1, first2,
-                targets, labels, counts, margin, weights, planes, four, live, logits, lines, sums,
+                targets, labels, counts, decay, margin, weights, planes, four, live, logits, lines,
+                sums,
             )  # fmt: skip
             value /= samples
             bound /= samples

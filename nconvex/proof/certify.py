@@ -17,7 +17,7 @@ there is no path where none was found.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -57,6 +57,7 @@ class ProofData:
         targets: (T, d_out TILE) for residuals.
         labels: (T,) each tile's label, for classifiers.
         largest_target: (d_out,) max |y| over the samples.
+        weight_decay: (P,) κ ≥ 0 of a penalty ½ Σ κ θ², or empty; a share of errors has none.
     """
 
     layers: np.ndarray
@@ -67,6 +68,7 @@ class ProofData:
     targets: np.ndarray | None = None
     labels: np.ndarray | None = None
     largest_target: np.ndarray | None = None
+    weight_decay: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def samples(self) -> int:
@@ -88,7 +90,7 @@ class Segment:
     Attributes:
         sigma: A bound of the rounding error of γ; see `rounding`.
         margin: A bound of the rounding error of a difference of two logits.
-        network: The arguments of `centred.enclose` from θ₁ to `counts`.
+        network: The arguments of `centred.enclose` from θ₁ to `penalty`.
     """
 
     def __init__(
@@ -107,6 +109,10 @@ class Segment:
             np.empty((2, 3, max(self._sizes))),
         )  # fmt: skip
         counts_errors = data.loss == ERROR
+        penalty = np.zeros(3)
+        if data.weight_decay.size > 0 and not counts_errors:
+            penalty, rounded = rounding.parabola(data.weight_decay, theta1, theta2, samples)
+            sigma += rounded
         self.margin = float(margin)
         self._overflows = not sigma < np.inf
         # A share of errors is exact, apart from the margin.
@@ -116,7 +122,7 @@ class Segment:
         self.network = (
             *(theta1, theta2, layers, data.loss, data.inputs),
             *((None, None) if first is None else first),
-            *(data.targets, data.labels, data.counts),
+            *(data.targets, data.labels, data.counts, penalty),
         )
         self._samples = samples
         self._state = np.array([0.0, 0.0, -np.inf, 0.0])

@@ -61,6 +61,14 @@ Cross-entropy
     as the largest difference does. Its own: the sum of exponentials, of which eight are multiplied
     before the logarithm, 16 u (classes + 16); the mean over the samples, 2 γ_n (log classes + 4 R).
 
+Weight decay
+    With p(θ) = ½ Σ κ θ² the penalty at Θ(t) is (1 - t)² A + 2 t (1 - t) B + t² C, where A = p(θ₁),
+    C = p(θ₂) and B = ½ Σ κ θ₁ θ₂, |B| ≤ ½ Σ κ |θ₁ θ₂| ≤ (A + C) / 2: on [0, 1] all its terms sum
+    up to at most the larger of A and C, taken absolutely. P + 16 roundings at most, of products, a
+    sum of P terms, N times it, and its evaluation: it errs by γ_n max(A, C) with n = P + 16. A
+    product κ θ that underflows is multiplied by a θ once more: ν (1 + max |θ|). Its addition to
+    the sum over the samples is among the "some" roundings there.
+
 An activation or a loss that is not treated here gets an infinite bound: nothing is proven of it.
 
 All this is computed in float64, too, with a relative error far below 1e-6. So the result is
@@ -68,6 +76,8 @@ multiplied by 1.01, and ν is added.
 """
 
 import math
+
+import numpy as np
 
 from nconvex.kernels.jit import kernel_strict
 from nconvex.kernels.parts import (
@@ -176,3 +186,18 @@ def bound(layers, theta1, theta2, loss, samples, largest_input, largest_target, 
             return math.inf, 0.0
     result = 1.01 * result + NU if samples * whole < HUGE else math.inf
     return result, 0.0
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def parabola(
+    weight_decay: np.ndarray, theta1: np.ndarray, theta2: np.ndarray, samples: int
+) -> tuple[np.ndarray, float]:
+    """N times A, B and C of a penalty between two θ, and a bound of its rounding error, once."""
+    pairs = (theta1, theta1), (theta1, theta2), (theta2, theta2)
+    half = [0.5 * float(np.sum(weight_decay * one * two)) for one, two in pairs]
+    n = weight_decay.size + 16.0
+    gamma_n = n * U / (1.0 - n * U)
+    largest, weight = max(half[0], half[2]), max(np.max(np.abs(t)) for t in (theta1, theta2))
+    if not samples * largest < HUGE:  # also NaN
+        return np.zeros(3), math.inf
+    return samples * np.array(half), float(1.01 * gamma_n * largest + 2.0 * NU * (1.0 + weight))

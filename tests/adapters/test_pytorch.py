@@ -329,7 +329,7 @@ WRONG = {
     "does not take inputs of shape (2, 3)": lambda: TorchLandscape(
         mlp(), "error", (X[:, :3], Y), (X, Y)
     ),
-    "labels from 0 to 2": lambda: TorchLandscape(mlp(), "error", (X, Y), (X, Y + 3)),
+    "none of the classes": lambda: TorchLandscape(mlp(), "error", (X, Y), (X, Y + 3)),
     "the outputs need (6, 3)": lambda: TorchLandscape(mlp(), "mse", (X, Y), (X, Y)),
     "needs outputs of shape (N, classes)": lambda: TorchLandscape(
         nn.Linear(4, 1), "error", (X, Y), (X, Y)
@@ -350,3 +350,23 @@ def test_wrong_input_is_refused_in_one_line(message):
         WRONG[message]()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_labels_of_any_form_are_numbered_as_in_a_classification():
+    X, numbered = np.random.default_rng(0).normal(size=(6, 4)), np.array([2, 0, 1, 1, 0, 2])
+    model = nc.MLP((4, 3, 3))
+    for given in (
+        np.array(["cat", "dog", "eel"])[numbered],
+        np.array(["cat", "dog", "eel"], dtype=object)[numbered],
+        numbered + 1,
+        1.0 * numbered,
+        np.eye(3)[numbered],
+        numbered[:, None],
+    ):
+        surface = TorchLandscape(mlp(), "cross-entropy", (X, given), (X, given[::-1]))
+        same = nc.Classification(model, X, given, X, given[::-1])
+        assert surface.classes_.tolist() == same.classes_.tolist()
+        assert surface.y.tolist() == same.labels.tolist() == numbered.tolist()
+        assert surface.y_test.tolist() == same.labels_test.tolist()
+    target = np.zeros((6, 3))
+    assert TorchLandscape(mlp(), "mse", (X, target), (X, target)).classes_ is None

@@ -98,3 +98,24 @@ def test_wrong_input_is_refused():
         JaxLandscape(apply, {"w": np.arange(3)}, "mse", (X, y), (X, y))
     with pytest.raises(nc.NconvexError, match="without `initial`"):
         JaxLandscape(apply, tree, "error", (X, y), (X, y)).initial(np.random.default_rng(0))
+
+
+def test_labels_of_any_form_are_numbered_as_in_a_classification():
+    X, numbered = np.random.default_rng(0).normal(size=(6, 4)), np.array([2, 0, 1, 1, 0, 2])
+    model = nc.MLP((4, 3, 3))
+    for given in (
+        np.array(["cat", "dog", "eel"])[numbered],
+        np.array(["cat", "dog", "eel"], dtype=object)[numbered],
+        numbered + 1,
+        1.0 * numbered,
+        np.eye(3)[numbered],
+        numbered[:, None],
+    ):
+        surface = JaxLandscape(
+            apply, params(np.random.default_rng(0)), "cross-entropy", (X, given), (X, given[::-1])
+        )
+        same = nc.Classification(model, X, given, X, given[::-1])
+        assert surface.classes_.tolist() == same.classes_.tolist()
+        assert np.array(surface.y).tolist() == same.labels.tolist() == numbered.tolist()
+        assert np.array(surface.y_test).tolist() == same.labels_test.tolist()
+    assert landscape("mse", one_hot=True).classes_ is None
