@@ -134,6 +134,8 @@ EXEMPT = {
     "degenerate_path": "matrices of three rows, which BLAS does not split",
     "width_below": "vectors of three numbers",
     "flood": "a vector of two numbers",
+    "curvature": "matrices of sixty rows at most",
+    "planes": "eigenvectors of a small matrix, which are drawn",
     "string": "eigenvectors of a small matrix, which are drawn",
     "verify": "its bounds cover sums in any order",
     "vectors": "what runs without the JIT, for tests",

@@ -24,6 +24,10 @@ from nconvex.reductions import dot, norm, product
 #: Differences on both sides of a model that differ by more than this part have met a kink.
 KINK = 1e-2
 
+#: Rows of a matrix whose eigenvalues are computed at most: as large, LAPACK's rounding does not
+#: depend on its number of threads.
+ROWS = 60
+
 #: Times that a step is made ten times smaller to avoid a kink.
 TRIES = 3
 
@@ -58,8 +62,8 @@ def curvature(
     """Compute leading eigenvalues and the trace of the Hessian of the descents' loss at a model.
 
     H v ≈ (g(θ + h v) - g(θ - h v)) / 2h, from the gradient g that descents follow: the training
-    set's, of all of it where the landscape can. Up to `products` parameters, all of H is computed;
-    beyond, eigenvalues are Lanczos's and the trace Hutchinson's, from half the products each.
+    set's, of all of it where the landscape can. Up to 60 parameters, all of H is computed; beyond
+    60 or `products`, eigenvalues are Lanczos's and the trace Hutchinson's, from half of them each.
 
     ReLU networks have kinks, where H does not exist; elsewhere it is that of the linear region's
     piece. Where the differences on both sides disagree, a kink lies between, and h is made smaller;
@@ -86,13 +90,13 @@ def curvature(
         raise NconvexError(f"the landscape must have a gradient; {shown(landscape)} has none")
     hessian = _Hessian(landscape, theta, child(seed, 0))
     rng = generator(child(seed, 1))
-    if theta.size <= products:
+    if theta.size <= min(products, ROWS):
         columns = np.array([hessian.times(v) for v in np.eye(theta.size)])
         values, vectors = np.linalg.eigh(0.5 * (columns + columns.T))
         residuals = norm(product(vectors.T, columns) - values[:, None] * vectors.T)
         trace, error = float(np.trace(columns)), 0.0
     else:
-        values, residuals = _lanczos(hessian, rng, products // 2)
+        values, residuals = _lanczos(hessian, rng, min(products // 2, ROWS))
         probes = 2.0 * rng.integers(2, size=(products - products // 2, theta.size)) - 1.0
         estimates = np.array([dot(probe, hessian.times(probe)) for probe in probes])
         trace = float(np.mean(estimates))

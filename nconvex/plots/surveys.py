@@ -80,7 +80,8 @@ def survey(survey: Survey, published: Sequence[Published] = (), figure: Part = N
         for axis in panels[:, :-1].ravel():
             axis.set_xlabel("")
     names = panels[0][1].get_legend_handles_labels()
-    if len(columns) == 1 and len(names[1]) > 1:
+    own = any(setting.is_ones_own for setting in survey.settings)
+    if len(columns) == 1 and (own or len(names[1]) > 1):
         _legend(whole, panels[0][5] if predicted else None, *names)
     elif predicted:
         panels[0][5].set_axis_off()
