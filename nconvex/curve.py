@@ -44,6 +44,12 @@ def certifies(landscape: object) -> TypeGuard[Certifying]:
     return hasattr(landscape, "max_gamma")
 
 
+def why_sampled(landscape: object) -> str:
+    """What stands in the way of a proof, if the landscape says so in its `reason`."""
+    reason = getattr(landscape, "reason", None)
+    return reason if isinstance(reason, str) else ""
+
+
 def interpolate(theta1: np.ndarray, theta2: np.ndarray, t: float | np.ndarray) -> np.ndarray:
     """Equation (1): Θ(θ₁, θ₂, t) = θ₁ (1 - t) + θ₂ t, exactly θ₁ at t = 0 and θ₂ at t = 1.
 

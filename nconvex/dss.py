@@ -4,7 +4,8 @@ This is section II.B of the draft (Freeman & Bruna 2016; see `definitions.terms`
 
 1. Train two models to L₀ (`training`).
 2. Find the global maximum t* of γ between them (`curve`).
-3. Descend from Θ(t*) until the loss is at most α L₀: the new bead.
+3. Descend from Θ(t*) until the loss is at most α L₀: the new bead. Departs from the draft: where
+   α L₀ is out of reach, a bead below L₀ will do.
 4. Where the maximum of γ is at most L₀, this branch is done.
 5. Start again, from step 2, on each half whose maximum exceeds L₀; stop at depth d.
 
@@ -19,7 +20,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from nconvex.curve import interpolate, peak_between
+from nconvex.curve import interpolate, peak_between, why_sampled
 from nconvex.definitions import (
     ConnectionStatus,
     Descent,
@@ -65,6 +66,8 @@ class Search:
     given_up: dict[str, ConnectionStatus] = field(default_factory=dict, init=False)
     trace: list[Insertion] = field(default_factory=list, init=False)
     beads: dict[str, np.ndarray] = field(default_factory=dict, init=False)
+    #: Where α L₀ was out of reach, of the bead there and of all before it on the way down.
+    out_of_reach: set[str] = field(default_factory=set, init=False)
     #: The status of segments above L₀ that were not reached.
     untried: ConnectionStatus = field(default=ConnectionStatus.NOT_TRIED, init=False)
 
@@ -109,20 +112,36 @@ class Search:
     def train_bead(
         self, left: np.ndarray, right: np.ndarray, place: str, peak: Peak
     ) -> np.ndarray | None:
-        """Step 3: descend from Θ(t*) to α L₀; None if the bead stays above."""
-        rng = generator(child(self.seed, *("LR".index(half) for half in place)))
+        """Step 3: descend from Θ(t*) to α L₀, or else below L₀; None if the bead stays above."""
+        seed = child(self.seed, *("LR".index(half) for half in place))
+        rng = generator(seed)
         # Departs from step 2 where a midpoint is asked for.
         start = interpolate(left, right, peak.t_star if self.sampler.insert == "peak" else 0.5)
-        descent = self.descend(start, left, right, rng)
+        descent = self.descend(start, left, right, self.target, rng)
         self.record(place, peak.t_star, peak.lower, descent)
-        descent = self.try_again(descent, place, peak, rng)
-        return descent.theta if descent.status is DescentStatus.REACHED else None
+        again = self.try_again(descent, place, peak, rng)
+        if again.loss <= self.L0 or not descent.loss <= self.L0:
+            descent = again
+        if descent.status is DescentStatus.BUDGET_SPENT and (
+            not place or place[:-1] in self.out_of_reach
+        ):
+            self.out_of_reach.add(place)
+            # A test loss rises again where a network overfits: the way down may have passed L₀.
+            if self.target < self.L0 < descent.loss:
+                descent = self.descend(start, left, right, self.L0, generator(seed))
+                self.record(place, peak.t_star, peak.lower, descent, Move.REPEAT)
+        return descent.theta if descent.loss <= self.L0 else None
 
     def descend(
-        self, start: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
+        self,
+        start: np.ndarray,
+        left: np.ndarray,
+        right: np.ndarray,
+        target: float,
+        rng: np.random.Generator,
     ) -> Descent:
-        """Descend from a bead's start between two models."""
-        return self.landscape.descend(start, self.target, rng)
+        """Descend from a bead's start between two models to a target."""
+        return self.landscape.descend(start, target, rng)
 
     def try_again(
         self, descent: Descent, place: str, peak: Peak, rng: np.random.Generator
@@ -174,6 +193,7 @@ class Search:
             depth=self.sampler.depth,
             seed=self.seed,
             sampler=self.sampler.name,
+            reason=why_sampled(self.landscape),
         )
 
     def _segments(
@@ -201,8 +221,10 @@ class Plain:
     """The draft's algorithm, with its settings.
 
     Every branch is searched to its end, also when another has already failed, so that Γ̃ is
-    equation (4)'s. A bead is a model that step 3 trains. One that stays above α L₀ is not inserted:
-    its segment remains above L₀, and is listed in the string's `failures`.
+    equation (4)'s. A bead is a model that step 3 trains. One that stays above L₀ is not inserted:
+    its segment remains above L₀, and is listed in the string's `failures`. One that ends between
+    α L₀ and L₀ is inserted, for it is a model below L₀; `String.beads_above_target` counts them. As
+    long as no descent reaches α L₀, each that ends above L₀ is repeated, only down to L₀.
 
     Attributes:
         alpha: Beads are trained to alpha L0. At 1 they just pass, and the recursion may need many.

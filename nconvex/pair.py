@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from nconvex.landscape import Trainable
 from nconvex.samplers import Name, connect, sampler_of
 from nconvex.string import String
 from nconvex.training import train
+
+#: Said of a pair whose ends needed no training.
+UNTRAINED = "random starts lie below L0 already, so that this shows little"
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,6 +66,9 @@ def run_pair(
         on_training: Called with each training when it is done.
         on_insertion: Called with each recursion of the search.
 
+    Warns:
+        UserWarning: Both random starts lie below L0, and nothing was trained.
+
     Raises:
         NconvexError: An argument is out of its range.
         Interrupted: As for `connect`.
@@ -79,6 +86,8 @@ def run_pair(
         if on_training is not None:
             on_training(trainings[-1])
     pair = (trainings[0], trainings[1])
+    if not any(training.steps for training in pair):
+        warnings.warn(f"{UNTRAINED}; lower L0 = {L0!r}", stacklevel=2)
     if any(training.status is not TrainingStatus.TRAINED for training in pair):
         return Pair(pair, None)
     string = connect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nconvex import saved
-from nconvex.curve import certifies, interpolate, peak_between
+from nconvex.curve import certifies, interpolate, peak_between, why_sampled
 from nconvex.definitions import (
     ConnectionStatus,
     Insertion,
+    Move,
     NconvexError,
     Peak,
     Result,
@@ -35,6 +37,19 @@ from nconvex.reductions import norm, product
 
 #: Models whose distance is less than this part of their own size are one: 32 units of rounding.
 COINCIDE = 2.0**-48
+
+#: What a verdict rests on, in words.
+EVIDENCE = {
+    "proven": "all along the path",
+    "sampled": "at every point of the path that was sampled",
+    "claimed": "all along the path, a file claims",
+}
+
+#: Descents whose target is α L₀ or above.
+DOWN = (Move.INSERT, Move.REPEAT)
+
+#: How far above the lowest bead another may end: `String.advice` leaves this room.
+NOISE = 1.03
 
 
 class Described(Protocol):
@@ -64,6 +79,7 @@ class String(Result):
         sampler: What made it: a name in `SAMPLERS`, or "given".
         claimed: Whether all of this is only what a file says; see `load_string`.
         description: What was saved beside the string, e.g. `problem.describe()`.
+        reason: Why its landscape proves nothing, if that is known.
 
     Example: see `connect`.
     """
@@ -80,6 +96,7 @@ class String(Result):
     sampler: str
     claimed: bool = False
     description: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    reason: str = field(default="", repr=False, compare=False)
 
     def __repr__(self) -> str:
         sign = "<=" if self.connected else ">"
@@ -136,6 +153,37 @@ class String(Result):
             return ConnectionStatus.INTERRUPTED
         untried = [status is ConnectionStatus.NOT_TRIED for status in self.segment_status]
         return self.segment_status[int(np.argmax(np.where(untried, -np.inf, self.segment_upper)))]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words: the status, what it rests on, and what may help."""
+        words = [f"{self.status.value} {EVIDENCE[self.evidence]}" if self.connected else ""]
+        if not self.connected:
+            words = [self.status.value, self.advice]
+        if self.evidence == "sampled" and self.reason:
+            words.append(f"sampled, not proven: {self.reason}")
+        return "; ".join(filter(None, words))
+
+    @property
+    def advice(self) -> str:
+        """What to change if beads were trained, and none of them got down to α L₀; else nothing."""
+        target = self.alpha * self.L0
+        ends = [step.loss_after for step in self.trace if step.move in DOWN]
+        if not ends or not (lowest := min(ends, key=lambda loss: (np.isnan(loss), loss))) > target:
+            return ""
+        found = (
+            f"alpha L0 = {target:.6g} seems out of reach: the best bead got to "
+            f"{beside(lowest, target)}"
+        )
+        alpha = math.ceil(100.0 * NOISE * lowest / self.L0) / 100.0
+        if self.alpha < alpha < 1.0:
+            return f"{found}; try alpha = {alpha:g}"
+        return f"{found}; try L0 = {NOISE * lowest / self.alpha:.3g}" if alpha >= 1.0 else found
+
+    @property
+    def beads_above_target(self) -> int:
+        """Beads whose loss lies between α L₀, to which they were to be trained, and L₀."""
+        return int(np.sum(self.losses[1:-1] > self.alpha * self.L0))
 
     @property
     def failures(self) -> tuple[int, ...]:
@@ -320,6 +368,7 @@ def string_through(
         depth=0,
         seed=child(seed),
         sampler=sampler,
+        reason=why_sampled(landscape),
     )
     return bracketed(landscape, string)
 

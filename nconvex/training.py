@@ -55,13 +55,18 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         if descents[-1].status is DescentStatus.REACHED:
             break
     best = min(descents, key=lambda descent: (np.isnan(descent.loss), descent.loss))
-    reached = best.status is DescentStatus.REACHED
+    if best.status is DescentStatus.REACHED:
+        status = TrainingStatus.TRAINED
+    elif all(descent.status is DescentStatus.DIVERGED for descent in descents):
+        status = TrainingStatus.DIVERGED
+    else:
+        status = TrainingStatus.UNTRAINABLE
     return Training(
         theta=best.theta,
         loss=best.loss,
         steps=sum(descent.steps for descent in descents),
         starts=len(descents),
-        status=TrainingStatus.TRAINED if reached else TrainingStatus.UNTRAINABLE,
+        status=status,
     )
 
 

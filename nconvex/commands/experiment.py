@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 from nconvex.commands import interrupts
@@ -26,7 +27,7 @@ from nconvex.definitions import (
     require_positive,
 )
 from nconvex.kernels import jit
-from nconvex.pair import run_pair
+from nconvex.pair import UNTRAINED, run_pair
 from nconvex.samplers import connect, sampler_of
 from nconvex.samplers.tightening import tighten
 from nconvex.training import auto_L0
@@ -86,7 +87,7 @@ def _work(
         found.interrupted = True
     progress.close()
     for end, training in enumerate(found.trainings, 1):
-        if training.status is TrainingStatus.UNTRAINABLE:
+        if training.status is not TrainingStatus.TRAINED:
             assert found.L0 is not None
             raise NconvexError(
                 f"network {end} could not be trained to L0 = {found.L0!r}: {training.starts} "
@@ -129,14 +130,16 @@ def _search(
 
     if experiment.ends is None:
         progress.live("training network 1 of 2")
-        found.string = run_pair(
-            problem,
-            L0=L0,
-            sampler=args.sampler,
-            seed=args.seed,
-            on_training=on_training,
-            on_insertion=on_insertion,
-        ).string
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", UNTRAINED)  # the printout has a note of it
+            found.string = run_pair(
+                problem,
+                L0=L0,
+                sampler=args.sampler,
+                seed=args.seed,
+                on_training=on_training,
+                on_insertion=on_insertion,
+            ).string
     else:
         for theta in experiment.ends:
             training = Training(theta, problem.loss(theta), 0, 0, TrainingStatus.TRAINED)

@@ -18,6 +18,7 @@ from nconvex.commands.outputs import draw, one_line, require_output
 from nconvex.definitions import VERSION, ConnectionStatus, NconvexError, Training, beside
 from nconvex.files import write_arrays, write_whole
 from nconvex.network.base import NetworkLandscape
+from nconvex.pair import UNTRAINED
 from nconvex.string import Described, String
 
 
@@ -79,12 +80,13 @@ def document(
     string, loose, trainings = found.string, found.loose, found.trainings
     connected = string is not None and string.connected
     status = ConnectionStatus.INTERRUPTED
+    message = status.value
     if string is not None and (connected or not found.interrupted):
-        status = string.status
+        status, message = string.status, string.verdict
     losses: list[float | None] = [_finite(training.loss) for training in trainings]
     return {
         "status": status.name.lower(),
-        "message": status.value.replace("loss", experiment.measure),
+        "message": message.replace("loss", experiment.measure),
         "connected": connected,
         "interrupted": found.interrupted,
         "L0": found.L0,
@@ -96,6 +98,7 @@ def document(
         "max_error_bounds": string and [_finite(bound) for bound in string.max_error_bounds],
         "certified": string is not None and string.certified,
         "n_beads": string and string.n_beads,
+        "n_beads_above_target": string and string.beads_above_target,
         "path_length": string and _finite(string.path_length),
         "normalized_length": string and _finite(string.normalized_length),
         "before_tightening": loose
@@ -147,9 +150,7 @@ def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> st
         losses = " and ".join(beside(training.loss, L0) for training in found.trainings)
         rows["networks"] = f"test {measure} {losses} (L0 = {L0!r})"
         if experiment.ends is None and not any(training.steps for training in found.trainings):
-            rows["note"] = (
-                "random starts lie below L0 already, so that this shows little; lower --L0"
-            )
+            rows["note"] = f"{UNTRAINED}; lower --L0"
     if string is not None:
         rows |= _path_rows(string, found.loose, measure)
     rows["verdict"] = result["message"]
@@ -194,6 +195,8 @@ def _path_rows(string: String, loose: String | None, measure: str) -> dict[str, 
 
 def _size(string: String) -> str:
     beads = f"{string.n_beads} bead{'s' * (string.n_beads != 1)}"
+    if above := string.beads_above_target:
+        beads += f" ({above} of them between alpha L0 and L0)"
     return f"{beads}, normalized length {string.normalized_length:.4g}"
 
 

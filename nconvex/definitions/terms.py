@@ -80,18 +80,21 @@ class TrainingStatus(Enum):
 
     TRAINED = "trained to L0"
     UNTRAINABLE = "every start that was drawn stayed above L0"
+    DIVERGED = "from every start that was drawn the loss became infinite or not a number"
 
 
 class ConnectionStatus(Enum):
     """How the search for a path, or for one segment of it, ended.
 
+    What a verdict rests on, e.g. a proof, is a string's: see `String.verdict`.
+
     Example:
         >>> ConnectionStatus.CONNECTED.value
-        'connected: the loss is at most L0 all along the path'
+        'connected: the loss is at most L0'
     """
 
-    CONNECTED = "connected: the loss is at most L0 all along the path"
-    BEAD_UNTRAINABLE = "not connected: a bead stayed above alpha L0 until its budget was spent"
+    CONNECTED = "connected: the loss is at most L0"
+    BEAD_UNTRAINABLE = "not connected: a bead stayed above L0 until its budget was spent"
     BEAD_DIVERGED = "not connected: the descent of a bead became infinite or not a number"
     DEPTH_EXHAUSTED = "not connected: segments above L0 are left at the full depth"
     WITHIN_ROUNDING = "not connected: an end is so close to L0 that rounding hides on which side"
@@ -104,6 +107,7 @@ class Move(Enum):
     """What one recorded step of a search did."""
 
     INSERT = "a bead was trained where γ is highest, and inserted"
+    REPEAT = "a descent that did not reach alpha L0 was repeated, only down to L0"
     REVIVE = "dead units of a model were drawn anew at no change of loss, and the copy was trained"
     LOWER = "a bead of the string was trained further, down to the next level"
     RESHAPE = "the whole path was trained at once"
@@ -267,7 +271,8 @@ class Insertion(Result):
         gamma_before: γ(t*), the loss from which step 3 descends.
         loss_after: The loss that step 3 reached.
         steps: Gradient evaluations it took.
-        status: Whether α L₀ was reached; if not, no bead was inserted.
+        status: Whether its target was reached: α L₀, or L₀ where it was repeated. A bead that
+            ends above L₀ is not inserted.
         move: What it did; the draft's algorithm only inserts.
         attempt: Which attempt it belongs to, where a sampler makes several; the draft's makes one.
     """

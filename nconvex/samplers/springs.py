@@ -53,10 +53,15 @@ class _Springs(Search):
 
     @np.errstate(over="ignore", invalid="ignore")  # a descent may diverge
     def descend(
-        self, start: np.ndarray, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
+        self,
+        start: np.ndarray,
+        left: np.ndarray,
+        right: np.ndarray,
+        target: float,
+        rng: np.random.Generator,
     ) -> Descent:
         """Step 3 on R."""
-        landscape, target, settings = self.landscape, self.target, self.sampler
+        landscape, settings = self.landscape, self.sampler
         assert isinstance(landscape, Differentiable)
         assert isinstance(settings, Springs)
         zeta, kappa = settings.zeta * self.L0, settings.kappa * self.L0
