@@ -89,10 +89,15 @@ def _work(
     for end, training in enumerate(found.trainings, 1):
         if training.status is not TrainingStatus.TRAINED:
             assert found.L0 is not None
+            ended = (
+                f"of {training.starts} starts the best ended at a test {experiment.measure} of "
+                f"{beside(training.loss, found.L0)}"
+            )
+            if training.status is TrainingStatus.DIVERGED:
+                ended = training.status.value
             raise NconvexError(
-                f"network {end} could not be trained to L0 = {found.L0!r}: {training.starts} "
-                f"starts, lowest test {experiment.measure} {beside(training.loss, found.L0)}; "
-                "raise --L0 or --budget, or choose another network"
+                f"network {end} could not be trained to L0 = {found.L0!r}: {ended}; raise --L0 or "
+                "--budget, let --L0 auto choose, or take another network"
             )
     result = document(experiment, args, found, time.perf_counter() - began)
     text = json.dumps(result, indent=2, allow_nan=False)

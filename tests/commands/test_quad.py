@@ -211,7 +211,7 @@ def test_different_seeds_give_different_data_and_networks():
         (["--out", "n" * 256], "File name too long"),
         (["--out", "two\nlines/" + "n" * 256], r"cannot use the folder two\nlines/"),
         (["--out", "/dev/null/below"], "Not a directory"),
-        (["--L0", "1e-12", "--budget", "20"], "could not be trained to L0 = 1e-12: 20 starts"),
+        (["--L0", "1e-12", "--budget", "20"], "could not be trained to L0 = 1e-12: of 20 starts"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2_and_no_output(
