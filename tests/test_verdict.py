@@ -95,7 +95,9 @@ def test_a_sampled_verdict_says_what_stood_in_the_way():
         nc.string_through(surface, [LEFT, RIGHT], L0=0.2),
     )
     for string in strings:
-        assert string.verdict.endswith("; sampled, not proven: layer 2, a Transformer, has no bound")
+        assert string.verdict.endswith(
+            "; sampled, not proven: layer 2, a Transformer, has no bound"
+        )
     proven = dataclasses.replace(
         strings[0], peaks=tuple(dataclasses.replace(p, certified=True) for p in strings[0].peaks)
     )

@@ -384,10 +384,10 @@ def descend(
     which ``tests`` lists the samples. It is computed every `check_every` steps, on as many samples
     as it takes to see that it is above the target. It is infinite if the descent ends because the
     batches ran out or `last_step` was reached. To cross-entropies ½ Σ weight_decay w² is added;
-    no weight decay is an empty array.
+    no weight decay is None, for which nothing is compiled.
     """
-    decays = weight_decay.size > 0  # then a pixel that is zero in the whole batch has a gradient
-    later = 0 if pixels is None or decays else layers[0, 3]
+    # With weight decay, a pixel that is zero in the whole batch has a gradient.
+    later = 0 if pixels is None or weight_decay is not None else layers[0, 3]
     decay, epsilon = np.float32(decay), np.float32(epsilon)
     scale = np.float32(1.0 / order.shape[1])
     penalty = 0.0
@@ -401,8 +401,9 @@ def descend(
         data = test if evaluated else train
         learn = not evaluated
         count = evaluated and count_errors
-        if evaluated and not count_errors:
-            penalty = add_penalty(weight_decay, w, 0.0, gradient[:0])
+        if weight_decay is not None:  # noqa: SIM102 - by itself, it leaves no code for None
+            if evaluated and not count_errors:
+                penalty = add_penalty(weight_decay, w, 0.0, gradient[:0])
         enough = (target - penalty) * tests.size * (1.0 + 1e-6)  # more samples only add to this
         total = sum_losses(
             w, layers, *data, samples, learn, count, enough, *workspace, gradient, slopes
@@ -415,13 +416,14 @@ def descend(
         taken += 1
         rate = np.float32(learning_rate * shrink**step)
         if pixels is not None:
-            if decays:
+            if weight_decay is not None:
                 sparse_gradient(*train, layers, samples, pixels, gradient, slopes)
-            else:
+            if weight_decay is None:
                 sparse_step(
                     *train, w, mean_square, layers, samples, pixels, row, slopes, scale, rate,
                     decay, epsilon,
                 )  # fmt: skip
-        add_penalty(weight_decay, w, np.float32(order.shape[1]), gradient)
+        if weight_decay is not None:
+            add_penalty(weight_decay, w, np.float32(order.shape[1]), gradient)
         rmsprop_step(w[later:], mean_square[later:], gradient[later:], scale, rate, decay, epsilon)
         step += 1

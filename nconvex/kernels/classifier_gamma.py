@@ -13,7 +13,7 @@ import math
 
 from nconvex.kernels.jit import inlined_strict, kernel, kernel_strict
 from nconvex.kernels.parts import RELU, TILE, activate, raise_margin, tile_cross_entropy
-from nconvex.kernels.products import add_four, add_one, add_products, fill
+from nconvex.kernels.products import add_products, fill
 from nconvex.kernels.vectors import add_rows
 
 
@@ -37,26 +37,6 @@ def first_layer(weights, biases, starts, indices, values, members, rows, tiles):
             for k in range(biases.size):  # a few samples at a time stay in the cache
                 for m in range(count):
                     out[k * TILE + n + m] = rows[m, k]
-
-
-@inlined_strict
-def add_first_products(y, z1, z2, s, activation, x4, w, n_in, n_out):
-    """y += wᵀ a((1 - s) z1 + s z2), four units at a time, which stay in the cache."""
-    floor = 0.0 if activation == RELU else -math.inf  # ReLU at once, which saves a pass
-    for i in range(0, n_in, 4):
-        units = min(4, n_in - i)
-        a = z1[i * TILE : (i + units) * TILE]
-        b = z2[i * TILE : (i + units) * TILE]
-        for n in range(units * TILE):
-            z = (1.0 - s) * a[n] + s * b[n]
-            x4[n] = 0.0 if z < floor else z
-        if activation != RELU:
-            activate(x4[: units * TILE], activation)
-        if units == 4:
-            add_four(y, x4, w, i * n_out, n_out, 1, n_out)
-        else:
-            for j in range(units):
-                add_one(y, x4[j * TILE : (j + 1) * TILE], w, (i + j) * n_out, 1, n_out)
 
 
 @inlined_strict
@@ -101,10 +81,19 @@ def gammas(
                 y = planes[layer % 2]
                 fill(y, theta[layers[layer, 3] : layers[layer, 3] + n_out], n_out)
                 w = theta[layers[layer, 2] : layers[layer, 2] + n_in * n_out]
-                if layer == 1:
-                    add_first_products(y, z1, z2, s, layers[0, 4], x, w, n_in, n_out)
-                else:
-                    add_products(y, x, w, n_out, 1, n_in, n_out)
+                floor = 0.0 if layers[0, 4] == RELU else -math.inf
+                some = 8 if layer == 1 else n_in  # a few units at a time stay in the cache
+                for i in range(0, n_in, some):
+                    units = min(some, n_in - i)
+                    if layer == 1:
+                        first1 = z1[i * TILE : (i + units) * TILE]
+                        first2 = z2[i * TILE : (i + units) * TILE]
+                        for n in range(units * TILE):
+                            z = (1.0 - s) * first1[n] + s * first2[n]
+                            x[n] = 0.0 if z < floor else z
+                        if layers[0, 4] != RELU:
+                            activate(x[: units * TILE], layers[0, 4])
+                    add_products(y, x, w[i * n_out :], n_out, 1, units, n_out)
                 activate(y[: n_out * TILE], layers[layer, 4])
             v = planes[(layers.shape[0] - 1) % 2]
             subtract_label(v, classes, labels[tile])

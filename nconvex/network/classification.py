@@ -181,7 +181,7 @@ class Classification(NetworkLandscape):
         tests = np.arange(len(self.X_test))
         passes = 3.0 * self.batch + len(self.X_test)  # of a sample through the network, a step
         chunk = max(1, int(WORK_BETWEEN_SIGNALS / (passes * self._n_parameters)))
-        kappa = self._packed(self.weight_decay) if self.weight_decay.size else _short(0)
+        kappa = self._packed(self.weight_decay) if self.weight_decay.size else None
         wanted = target * (1.0 - FLOAT32_ROUNDING)
         step, order, taken = 0, np.empty((0, self.batch), dtype=np.int64), 0
         while True:
