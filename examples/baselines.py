@@ -32,6 +32,11 @@ from nconvex.pairs import intervals
 from nconvex.samplers import SAMPLERS
 
 LEVELS = (3e-4, 1e-4, 3e-5)
+#: Of the methods: of Okabe and Ito, which the colour-blind tell apart, and a brown.
+COLOURS = (
+    *("#777777", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),
+    *("#0072B2", "#000000", "#56B4E9", "#8C564B"),
+)
 DIGITS_L0 = 0.27
 DIGITS_BUDGET = 5000
 OTHERS = {
@@ -118,22 +123,27 @@ def table(rows, task, L0):
 def draw(rows):
     """Draw the connected share against the evaluations spent, one panel a threshold."""
     tasks = list(dict.fromkeys((row["task"], row["L0"]) for row in rows))
-    figure = Figure(figsize=(4.1 * len(tasks), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
+    figure = Figure(figsize=(6.5, 5.6), layout="constrained")
+    panels = figure.subplots(-(-len(tasks) // 2), 2, squeeze=False, sharey=True).ravel()
+    for spare in panels[len(tasks) :]:
+        spare.set_axis_off()
     styles = dict.fromkeys(OTHERS, ("--", 1.2)) | dict.fromkeys(SAMPLERS, ("-", 2.0))
-    for axes, (task, L0) in zip(panels, tasks, strict=True):
+    for axes, (task, L0) in zip(panels, tasks, strict=False):
         for number, (method, (style, width)) in enumerate(styles.items()):
             mine = [r for r in rows if (r["task"], r["L0"], r["method"]) == (task, L0, method)]
             spent = sorted(r["evaluations"] for r in mine if r["connected"])
             most = max([1, *(r.get("evaluations", 1) for r in rows if r["task"] == task)])
             x = [1, *np.repeat(np.maximum(spent, 1), 2), most]
             y = np.repeat(np.arange(len(spent) + 1), 2) / len(mine)
-            axes.plot(x, y, style, color=f"C{number}", linewidth=width, label=method)
+            axes.plot(x, y, style, color=COLOURS[number], linewidth=width, label=method)
         name = "QUAD" if task == "quad" else "MNIST"
-        axes.set(xscale="log", xlabel="gradient evaluations", title=f"{name}, L0 = {L0:g}")
+        axes.set(xscale="log", title=f"{name}, $L_0$ = {L0:g}")
         axes.set(xlim=(30, 1.1 * most), ylim=(-0.02, 1.02))
-    panels[0].set_ylabel("share of pairs connected, with proof")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("gradient evaluations" if axes in panels[-2:] else "")
+    figure.supylabel("share of pairs connected, with proof", fontsize="medium")
+    names = panels[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     return figure
 
 
@@ -159,7 +169,7 @@ def main():
             {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
             for row in rows
         )
-    draw(rows).savefig("baselines.png", dpi=130)
+    draw(rows).savefig("baselines.png", dpi=220)
 
 
 if __name__ == "__main__":
