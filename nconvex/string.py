@@ -34,6 +34,7 @@ from nconvex.definitions import (
 from nconvex.files import read_arrays, write_arrays
 from nconvex.landscape import Landscape, require_landscape
 from nconvex.reductions import norm, product
+from nconvex.stages import Stage, stages_of
 
 #: Models whose distance is less than this part of their own size are one: 32 units of rounding.
 COINCIDE = 2.0**-48
@@ -227,6 +228,24 @@ class String(Result):
         if length <= nothing:
             return 1.0
         return max(1.0, length / distance) if distance > nothing else np.inf
+
+    def stages(self) -> tuple[Stage, ...]:
+        """How the string grew, recursion by recursion: panels b to g of Fig. 1.
+
+        Raises:
+            NconvexError: The string was pieced together from several attempts, or not searched.
+
+        Example:
+            >>> import nconvex as nc
+            >>> problem = nc.quad.problem(samples=100)
+            >>> string = nc.run_pair(problem, L0=1e-2, seed=1).string
+            >>> [(stage.insertion.place, len(stage.beads)) for stage in string.stages()]
+            [('', 3), ('R', 4)]
+            >>> stage = string.stages()[0]
+            >>> bool((stage.descent(problem)[-1] == stage.bead).all())
+            True
+        """
+        return tuple(stages_of(self.beads, self.trace, self.L0, self.alpha, self.seed))
 
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""

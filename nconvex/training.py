@@ -17,17 +17,23 @@ from nconvex.definitions import (
     require_integer,
 )
 from nconvex.landscape import Trainable, require_landscape, require_threshold
+from nconvex.stages import iterates_of
 
 #: Starts drawn before a model counts as untrainable. On QUAD at L₀ = 1e-3 about 3 % of starts are
 #: untrainable (dead ReLUs), so twenty in a row mean that L₀ is out of reach.
 MAX_STARTS = 20
+
+#: Iterates that are kept at most.
+KEPT = 25
 
 #: `auto_L0`: how far below the last level the next one lies, how far beads stay above the last,
 #: and how much of the budget it takes to get there: other starts need more.
 FURTHER, ROOM, PART = 0.9, 1.05, 0.1
 
 
-def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_STARTS) -> Training:
+def train(
+    problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_STARTS, keep: bool = False
+) -> Training:
     """Train a model until its test loss is at most L₀ (step 1 of the draft).
 
     A start from which L₀ is not reached within the budget, e.g. because of dead ReLUs, is drawn
@@ -39,6 +45,8 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         L0: The threshold.
         seed: Names the random stream.
         max_starts: Starts to draw before giving up with status UNTRAINABLE.
+        keep: Whether a few iterates of the descent are kept, e.g. for `plots.trajectory`. The
+            descent is repeated to find them, which takes several times as long.
 
     Example:
         >>> import nconvex as nc
@@ -55,6 +63,16 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         if descents[-1].status is DescentStatus.REACHED:
             break
     best = min(descents, key=lambda descent: (np.isnan(descent.loss), descent.loss))
+    iterates = None
+    if keep:
+        name = child(seed, [descent is best for descent in descents].index(True))
+        start = problem.initial(generator(name))
+
+        def again(level: float) -> Descent:
+            rng = generator(name)
+            return problem.descend(problem.initial(rng), level, rng)
+
+        iterates, _ = iterates_of(again, start, problem.loss(start), L0, KEPT)
     if best.status is DescentStatus.REACHED:
         status = TrainingStatus.TRAINED
     elif all(descent.status is DescentStatus.DIVERGED for descent in descents):
@@ -67,6 +85,7 @@ def train(problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_S
         steps=sum(descent.steps for descent in descents),
         starts=len(descents),
         status=status,
+        iterates=iterates,
     )
 
 

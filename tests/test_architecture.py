@@ -22,9 +22,10 @@ RULES = {
     "textbook": "definitions kernels",
     "curve": "definitions",
     "landscape": "definitions",
-    "training": "definitions landscape",
+    "training": "definitions landscape stages",
     "saved": "definitions",
-    "string": "definitions files reductions saved curve landscape",
+    "stages": "definitions",
+    "string": "definitions files reductions saved curve landscape stages",
     "dss": "definitions curve landscape string",
     "proof": "definitions kernels",
     "network": "definitions reductions kernels curve textbook landscape proof",
@@ -37,7 +38,7 @@ RULES = {
     "geometry": "definitions reductions landscape",
     "pairs": "definitions files reductions kernels landscape training string samplers data network "
     "tasks",
-    "plots": "definitions reductions landscape string network samplers pairs geometry",
+    "plots": "definitions reductions landscape stages string network samplers pairs geometry",
     "commands": "definitions files kernels data network training pair pairs samplers string tasks"
     " plots",
     "survey": "pairs commands",

@@ -230,6 +230,7 @@ class Training(Result):
         steps: Gradient evaluations spent, over all starts.
         starts: Starts drawn; all but the last were untrainable.
         status: Whether L₀ was reached.
+        iterates: (m, P) the start, a few models of the descent, and its end, if they were kept.
 
     Example: see `train`.
     """
@@ -239,6 +240,7 @@ class Training(Result):
     steps: int
     starts: int
     status: TrainingStatus
+    iterates: np.ndarray | None = None
 
 
 @dataclass(frozen=True, repr=False)

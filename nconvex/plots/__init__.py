@@ -8,6 +8,7 @@
 ["fraction of the path's length"]
 """
 
+from nconvex.plots.growth import animate, cartoon
 from nconvex.plots.outputs import classes, fit
 from nconvex.plots.slices import plane, slice, trajectory
 from nconvex.plots.strings import digits, loss_along, predictions, string_in_space, summary

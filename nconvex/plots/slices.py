@@ -80,11 +80,11 @@ def plane(
     shown = models if string is None else np.concatenate([models, string.beads])
     axes = axes_or_new(ax)
     level = string.L0 if L0 is None and string is not None else L0
-    _surface(axes, landscape, through, through.coordinates(shown), level, points)
+    draw_surface(axes, landscape, through, through.coordinates(shown), level, points)
     at = through.coordinates(models)
     axes.plot(*at[:2].T, color=ORANGE, ls="--", lw=1.6, label="straight line")
     if string is not None:
-        _projected(axes, through, string.beads, BLUE, "string")
+        draw_projected(axes, through, string.beads, BLUE, "string")
     axes.plot(*at.T, ls="", marker="s", ms=5.0, color="white", mec="black", zorder=4)
     for place, name in zip(at, "abc", strict=True):
         axes.annotate(
@@ -152,7 +152,7 @@ def slice(
         return drawn(ax, [axes])
     v = filter_normalized(landscape, theta, child(seed, 1))
     corners = span * np.array([[-1.0, -1.0], [1.0, 1.0]])
-    _surface(axes, landscape, Plane(theta, u, v), corners, L0, points, margin=0.0)
+    draw_surface(axes, landscape, Plane(theta, u, v), corners, L0, points, margin=0.0)
     axes.plot(0.0, 0.0, marker="s", ms=5.0, color="white", mec="black")
     axes.set(xlabel=f"along a {kind} direction", ylabel="along another")
     if L0 is not None:
@@ -189,8 +189,8 @@ def trajectory(
     models = np.array(require_models("thetas", thetas))
     through, shares = principal_plane(models, models[-1])
     axes = axes_or_new(ax)
-    _surface(axes, landscape, through, through.coordinates(models), L0, points)
-    _projected(axes, through, models, ORANGE, "descent")
+    draw_surface(axes, landscape, through, through.coordinates(models), L0, points)
+    draw_projected(axes, through, models, ORANGE, "descent")
     start, end = through.coordinates(models[[0, -1]])
     axes.plot(*start, marker="s", ms=6.0, color="white", mec="black", ls="", label="start")
     axes.plot(*end, marker="*", ms=10.0, color="white", mec="black", ls="", label="end")
@@ -200,9 +200,9 @@ def trajectory(
     return drawn(ax, [axes])
 
 
-def _surface(
+def draw_surface(
     axes: Any, landscape: Landscape, through: Plane, shown: np.ndarray, L0: float | None,
-    points: int, margin: float = MARGIN,
+    points: int, margin: float = MARGIN, bar: bool = True,
 ) -> None:  # fmt: skip
     """Fill axes with the loss on a plane around what is shown on it (n, 2), and draw L₀."""
     require_integer("points", points, 2)
@@ -220,11 +220,12 @@ def _surface(
         axes.plot([], [], color=(1.0, 1.0, 1.0), lw=2.0, label=f"$L_0$ = {L0:g}")
     axes.set_aspect("equal", adjustable="box")
     axes.locator_params(nbins=5)
-    colours = ScalarMappable(known, "viridis")
-    colour_bar(axes, colours, quantity(landscape), location="bottom", shrink=0.7, aspect=30)
+    if bar:
+        colours = ScalarMappable(known, "viridis")
+        colour_bar(axes, colours, quantity(landscape), location="bottom", shrink=0.7, aspect=30)
 
 
-def _projected(axes: Any, through: Plane, models: np.ndarray, colour: str, name: str) -> None:
+def draw_projected(axes: Any, through: Plane, models: np.ndarray, colour: str, name: str) -> None:
     """Draw models as a path on a plane, and say how far off it they are."""
     off = float(through.distances(models).max())
     if off > 1e-9 * float(norm(models).max()):
