@@ -55,7 +55,7 @@ def growth(landscape: Landscape, string: String, measure: str) -> dict[str, Any]
         "steps": steps,
         "curves": curves,
         "coordinates": _short(string.principal_coordinates(2)),
-        "losses": _short(string.losses),
+        "losses": _sided(string.losses, string.L0),
     }
 
 
@@ -67,10 +67,10 @@ def _curve(
     t_star = float(string.segment_t_star[i])
     if j - i > 1 and string.trace:
         t_star = string.trace[born[i + 1 : j].min() - 1].t_star
-    t = np.linspace(0.0, 1.0, max(9, POINTS // (2 * len(string.peaks))))
+    t = np.linspace(0.0, 1.0, max(9, POINTS // len(string.peaks)))
     t = np.union1d(t, [t_star])
-    length = _short(norm(right - left))
-    return {"length": length, "t": _short(t), "loss": _short(landscape.gamma(left, right, t))}
+    length, L0 = _short(norm(right - left)), string.L0
+    return {"length": length, "t": _short(t), "loss": _sided(landscape.gamma(left, right, t), L0)}
 
 
 def _births(string: String) -> list[int] | None:
@@ -99,12 +99,12 @@ def _births(string: String) -> list[int] | None:
 def _told(number: int, insertion: Insertion, string: String, measure: str) -> str:
     """One recursion in words."""
     halves = {"L": "left", "R": "right"}
-    where = ", ".join(f"{halves[half]} half" for half in insertion.place) or "whole line"
+    where = " of the ".join(f"{halves[half]} half" for half in insertion.place[::-1])
     after, reached = beside(insertion.loss_after, string.L0), "a new bead"
     if insertion.status is not DescentStatus.REACHED:
         reached = "too high for a bead, so none was inserted"
     return (
-        f"Recursion {number}, on the {where}: the highest {measure} "
+        f"Recursion {number}, on the {where or 'whole line'}: the highest {measure} "
         f"{beside(insertion.gamma_before, string.L0)} is at t* = {insertion.t_star:.3f}. "
         f"{insertion.steps} steps of descent from there led to {after}: {reached}."
     )
@@ -120,11 +120,11 @@ def path(landscape: Landscape, string: String) -> dict[str, Any]:
     where, coordinates = positions(string), string.principal_coordinates(2)
     return {
         "s": _short(s),
-        "loss": _short(loss),
+        "loss": _sided(loss, string.L0),
         "stops": stops.tolist(),
-        "line": {"t": _short(t), "loss": _short(line)},
+        "line": {"t": _short(t), "loss": _sided(line, string.L0)},
         "positions": _short(where),
-        "losses": _short(string.losses),
+        "losses": _sided(string.losses, string.L0),
         "coordinates": _short(coordinates),
         "places": _short(
             np.stack([np.interp(s[stops], where, axis) for axis in coordinates.T], axis=1)
@@ -196,6 +196,14 @@ def _images(
         "labels": problem.labels_test[some].tolist(),
         "shares": [_short(probabilities(problem, theta, some), 3) for theta in thetas],
     }
+
+
+def _sided(losses: np.ndarray, L0: float) -> list[Any]:
+    """Losses in few digits, but for those that would get to the other side of L₀."""
+    return [
+        few if few is None or (few <= L0) == (loss <= L0) else float(loss)
+        for few, loss in zip(_short(losses), losses, strict=True)
+    ]
 
 
 def _short(values: Any, digits: int = 6) -> Any:

@@ -99,7 +99,7 @@ def report(
 
 def _asked(string: String, measure: str) -> str:
     return (
-        f"Two models have a {measure} of {beside(float(string.losses[0]), string.L0)} and "
+        f"Two models have a test {measure} of {beside(float(string.losses[0]), string.L0)} and "
         f"{beside(float(string.losses[-1]), string.L0)}. Is there a path of weights from one to "
         f"the other on which the {measure} never exceeds L0 = {string.L0!r}?"
     )
