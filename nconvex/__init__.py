@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from nconvex.adapters.pytrees import JaxLandscape
     from nconvex.geometry.curvature import Curvature, curvature
     from nconvex.network.classification import Classification
+    from nconvex.reports.page import Report, report
     from nconvex.samplers.barrier import Barrier, barrier
     from nconvex.samplers.merging import Connectivity, connectivity
     from nconvex.samplers.tightening import Tightening, tighten
@@ -52,11 +53,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CITATION", "MLP", "Barrier", "BreadthFirst", "Classification", "ConnectionStatus",
     "Connectivity", "Curvature", "EndpointAboveL0", "FunctionLandscape", "Interrupted",
-    "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp", "Revive",
-    "Springs", "String", "Tightening", "TorchLandscape", "Training", "TrainingStatus",
-    "__version__", "barrier", "baselines", "connect", "connectivity", "curvature", "interpolate",
-    "load_string", "lower_bounds", "mnist", "plots", "quad", "run_pair", "split", "string_through",
-    "survey", "tighten", "train",
+    "JaxLandscape", "Landscape", "NconvexError", "Pair", "Plain", "Problem", "RMSProp",
+    "Report", "Revive", "Springs", "String", "Tightening", "TorchLandscape", "Training",
+    "TrainingStatus", "__version__", "barrier", "baselines", "connect", "connectivity",
+    "curvature", "interpolate", "load_string", "lower_bounds", "mnist", "plots", "quad",
+    "report", "run_pair", "split", "string_through", "survey", "tighten", "train",
 ]  # fmt: skip
 
 #: Loaded on first use, for they bring matplotlib, SQLite or many kernels.
@@ -67,10 +68,12 @@ _LATER = {
     "Classification": "network.classification",
     "Connectivity": "samplers.merging",
     "Curvature": "geometry.curvature",
+    "Report": "reports.page",
     "Tightening": "samplers.tightening",
     "barrier": "samplers.barrier",
     "connectivity": "samplers.merging",
     "curvature": "geometry.curvature",
+    "report": "reports.page",
     "tighten": "samplers.tightening",
 }
 

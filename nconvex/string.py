@@ -25,6 +25,7 @@ from nconvex.definitions import (
     Seed,
     beside,
     child,
+    html_table,
     is_number,
     require_integer,
     require_models,
@@ -106,6 +107,23 @@ class String(Result):
             f"{beside(self.max_error, self.L0)} {sign} L0 = {self.L0:g} ({self.evidence}), "
             f"normalized length {self.normalized_length:.4g}, {self.sampler})"
         )
+
+    def summary(self) -> dict[str, str]:
+        """Return what is known of the path in words, by name."""
+        low, high = (f"{bound:.7g}" for bound in self.max_error_bounds)
+        return {
+            "verdict": self.status.value,
+            "L0": repr(self.L0),
+            "highest loss": f"{self.evidence}: between {low} and {high}",
+            "straight line": f"highest loss {beside(self.line_max_error, self.L0)}",
+            "beads": str(self.n_beads),
+            "normalized length": f"{self.normalized_length:.4g}",
+            "sampler": f"{self.sampler}, alpha {self.alpha:g}, depth {self.depth}",
+            "gradient evaluations": str(self.gradient_evaluations),
+        }
+
+    def _repr_html_(self) -> str:
+        return html_table(self.summary(), f"String of {self.beads.shape[1]} parameters")
 
     @cached_property
     def segment_lower(self) -> np.ndarray:

@@ -35,12 +35,13 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
-    "geometry": "definitions reductions landscape",
+    "geometry": "definitions reductions landscape string network",
+    "reports": "definitions files reductions landscape string network geometry",
     "pairs": "definitions files reductions kernels landscape training string samplers data network "
     "tasks",
     "plots": "definitions reductions landscape stages string network samplers pairs geometry",
     "commands": "definitions files kernels data network training pair pairs samplers string tasks"
-    " plots",
+    " plots reports",
     "survey": "pairs commands",
     "quad": "tasks commands",
     "mnist": "tasks commands",

@@ -105,7 +105,7 @@ def _work(
         prog,
         text if args.json else printout(experiment, found, result),
         lambda: files.save(experiment, found, text),
-        files.figure(experiment, found.string),
+        [files.figure(experiment, found.string), files.report(experiment, found, result, text)],
         None if args.json else files.written,
     )
 

@@ -170,18 +170,19 @@ def deliver(
     prog: str,
     text: str | None,
     save: Callable[[], None] | None = None,
-    figure: Callable[[], None] | None = None,
+    pictures: Sequence[Callable[[], None] | None] = (),
     written: Callable[[], str] | None = None,
 ) -> int:
     """Print a result, save it and draw it, in this order; a step that fails stops no other.
 
-    Ctrl-C during the printing or saving leaves out the figure; during the drawing, it ends that.
+    Ctrl-C during the printing or saving leaves out all figures; during a drawing, it ends that one
+    and leaves out those that follow.
 
     Args:
         prog: The command, for messages.
         text: The result, for stdout.
         save: Writes regular files.
-        figure: Draws, and writes the figure.
+        pictures: Each draws a figure or a page, and writes it; None is left out.
         written: Gives a last line for stdout.
 
     Returns:
@@ -206,16 +207,19 @@ def deliver(
                 interrupts.disarm()
         except KeyboardInterrupt:
             failures.append(interrupts.status())
-            complain("interrupted" + ("; no figure was drawn" if step is figure else ""))
+            complain("interrupted" + ("; no figure was drawn" if step in pictures else ""))
 
     if text is not None:
         attempt(lambda: say(text), breakable=not before)
     if save is not None:
         attempt(save, breakable=False)
-    if figure is not None and interrupts.count() > before:
+    wanted = [picture for picture in pictures if picture is not None]
+    if wanted and interrupts.count() > before:
         complain("interrupted; no figure was drawn")
-    elif figure is not None:
-        attempt(figure, breakable=True)
+    else:
+        for picture in wanted:
+            if interrupts.count() == before:
+                attempt(picture, breakable=True)
     if written is not None and CLOSED_PIPE not in failures and (line := written()):
         attempt(lambda: say(line), breakable=False)
     if interrupts.count():

@@ -142,6 +142,12 @@ def _finite(value: float) -> float | None:
 
 def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> str:
     """Return what is printed; `result` is the document."""
+    rows = told(experiment, found, result)
+    return "\n".join([experiment.title, *(row(name, text) for name, text in rows.items())])
+
+
+def told(experiment: Experiment, found: Found, result: dict[str, Any]) -> dict[str, str]:
+    """Return the printout's lines but for the title, by name."""
     string, L0, measure = found.string, result["L0"], experiment.measure
     rows = {"data": one_line(experiment.data)} if experiment.data else {}
     if found.chosen:
@@ -169,7 +175,7 @@ def printout(experiment: Experiment, found: Found, result: dict[str, Any]) -> st
         f"{result['endpoint_gradient_evaluations']} gradient evaluations to train, "
         f"{result['gradient_evaluations'] or 0} to connect; {result['seconds']:.2f} s"
     )
-    return "\n".join([experiment.title, *(row(name, text) for name, text in rows.items())])
+    return rows
 
 
 def row(name: str, text: str) -> str:
@@ -214,7 +220,7 @@ class Files:
         NconvexError: The folder cannot be made or written to, or holds a result already.
     """
 
-    NAMES = ("result.json", "string.npz", "models.npz", "figure.png")
+    NAMES = ("result.json", "string.npz", "models.npz", "figure.png", "report.html")
 
     def __init__(self, name: str, args: argparse.Namespace):
         self._folder: Path | None = args.out
@@ -280,6 +286,25 @@ class Files:
         def write() -> None:
             draw(path, make, 220)
             self._written.append(path)
+
+        return write
+
+    def report(
+        self, experiment: Experiment, found: Found, result: dict[str, Any], text: str
+    ) -> Callable[[], None] | None:
+        """Return what writes the page, if there are a folder and a string; `text` is `result`'s."""
+        folder, string = self._folder, found.string
+        if folder is None or string is None:
+            return None
+
+        def write() -> None:
+            from nconvex.reports.page import report  # its numbers need many kernels
+
+            rows = told(experiment, found, result)
+            classes = result["settings"].get("encoding", {}).get("classes", ())
+            whole = experiment.title, rows, text, found.loose, classes
+            report(string, experiment.problem, *whole).save(folder / "report.html")
+            self._written.append(folder / "report.html")
 
         return write
 

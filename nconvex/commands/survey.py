@@ -87,7 +87,7 @@ def _finish(work: Callable[..., Survey], args: argparse.Namespace, prog: str) ->
     with ExitStack() as stack:
         result = work(workers=args.workers, executor=_executor(args, stack))
     figure = None if args.out is None else lambda: _draw(result, args.out)
-    return outputs.deliver(prog, _tables(result), figure=figure)
+    return outputs.deliver(prog, _tables(result), pictures=[figure])
 
 
 def _status(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
@@ -124,7 +124,7 @@ def _export(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> 
 def _plot(args: argparse.Namespace, progress: outputs.Progress, prog: str) -> int:
     result = running.load(args.store)
     outputs.require_output("--out", args.out, _files(args.store))
-    return outputs.deliver(prog, None, figure=lambda: _draw(result, args.out))
+    return outputs.deliver(prog, None, pictures=[lambda: _draw(result, args.out)])
 
 
 def _files(store: Path | None) -> list[Path]:

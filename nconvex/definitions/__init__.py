@@ -9,6 +9,7 @@ from nconvex.definitions.checks import (
 )
 from nconvex.definitions.labels import LABELS, encoded_labels
 from nconvex.definitions.seeds import Seed, child, generator
+from nconvex.definitions.tables import html_table
 from nconvex.definitions.terms import (
     CITATION, VERSION, ConnectionStatus, Descent, DescentStatus, Insertion, Move, Peak, RMSProp,
     Result, Training, TrainingStatus,

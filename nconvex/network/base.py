@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from nconvex.definitions import Peak, RMSProp, require_ends, require_theta
+from nconvex.definitions import Peak, RMSProp, html_table, require_ends, require_theta
 from nconvex.landscape import Differentiable, Trainable, settings
 from nconvex.network import redundancy
 from nconvex.network.mlp import MLP
@@ -43,6 +43,19 @@ class NetworkLandscape(Trainable, Differentiable, ABC):
         name = f"{'-'.join(map(str, model.sizes))} {model.activation}, {self.loss_name}"
         name += " + weight decay" * (self.weight_decay.size > 0)
         return f"{type(self).__name__}({name}, {len(self.X)} samples, {len(self.X_test)} of test)"
+
+    def _repr_html_(self) -> str:
+        model = self.model
+        decay = " + weight decay" * (self.weight_decay.size > 0)
+        rows = {
+            "network": f"{'-'.join(map(str, model.sizes))} {model.activation}",
+            "parameters": str(model.n_parameters),
+            "loss": self.loss_name + decay,
+            "samples": f"{len(self.X)} to train, {len(self.X_test)} of test",
+            "descent": f"RMSProp, rate {self.rmsprop.learning_rate:g} to "
+            f"{self.rmsprop.final_learning_rate:g}, at most {self.rmsprop.budget} steps",
+        }
+        return html_table(rows, type(self).__name__)
 
     @property
     @abstractmethod

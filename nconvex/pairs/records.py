@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import ConnectionStatus, Result, TrainingStatus
+from nconvex.definitions import ConnectionStatus, Result, TrainingStatus, html_table
 from nconvex.files import write_whole
 from nconvex.pairs import intervals
 from nconvex.pairs.setting import LONGEST_NAME, LONGEST_SHAPE, Setting
@@ -95,6 +95,13 @@ class Survey(Result):
         several = f"{len(self.settings)} setting{'s' * (len(self.settings) != 1)}"
         surveyed = f"{several}, {self.pairs} pairs each, seed={self.seed}"
         return f"Survey({surveyed}: {finished}, {connected})"
+
+    def _repr_html_(self) -> str:
+        counts = {name: np.count_nonzero(self.records["outcome"] == name) for name in OUTCOMES}
+        finished = f"{len(self.records)} of {self.pairs * len(self.settings)} pairs"
+        rows = {"settings": str(len(self.settings)), "finished": finished}
+        rows |= {name.replace("_", " "): str(count) for name, count in counts.items()}
+        return html_table(rows, f"Survey: {self.verdict}")
 
     @property
     def complete(self) -> bool:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from nconvex.definitions import NconvexError, beside
+from nconvex.geometry.paths import along, doubtful, positions, probabilities
 from nconvex.landscape import Landscape
 from nconvex.network.classification import Classification
 from nconvex.network.problem import Problem
@@ -75,15 +76,15 @@ def loss_along(landscape: Landscape, string: String, ax: Axes | None = None) -> 
     axes = axes_or_new(ax)
     t = np.linspace(0.0, 1.0, POINTS)
     line = landscape.gamma(string.beads[0], string.beads[-1], t)
-    s, along = _along(landscape, string)
+    s, losses = along(landscape, string, POINTS)
     axes.plot(t, line, color=ORANGE, ls="--", lw=1.6, label="straight line")
-    axes.plot(s, along, color=BLUE, lw=1.8, label=f"string, {_beads(string)}")
+    axes.plot(s, losses, color=BLUE, lw=1.8, label=f"string, {_beads(string)}")
     axes.plot(
-        _bead_positions(string), string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
+        positions(string), string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
         clip_on=False, zorder=3,
     )  # fmt: skip
     axes.axhline(string.L0, color=ink(), lw=1.0, ls=":")
-    if is_wide(line, along):
+    if is_wide(line, losses):
         axes.set_yscale("log")
     axes.annotate(
         "$L_0$", (1.0, string.L0), xytext=(4, 0), textcoords="offset points", va="center",
@@ -114,8 +115,8 @@ def string_in_space(landscape: Landscape, string: String, ax: Axes | None = None
         raise NconvexError('ax must be three-dimensional: figure.add_subplot(projection="3d")')
     axes.computed_zorder = False
     beads = string.principal_coordinates(3)
-    s, loss = _along(landscape, string)
-    path = np.array([np.interp(s, _bead_positions(string), axis) for axis in beads.T]).T
+    s, loss = along(landscape, string, POINTS)
+    path = np.array([np.interp(s, positions(string), axis) for axis in beads.T]).T
     margin = 0.15 * max(float(np.ptp(path, axis=0).max()), 1e-9)
     low, high = path.min(axis=0) - margin, path.max(axis=0) + margin
     walls = (low[0], high[1], low[2])
@@ -195,7 +196,7 @@ def middle_model(string: String) -> tuple[np.ndarray, str]:
     """The bead nearest to half way, or without beads the point half way; and its name."""
     if not string.n_beads:
         return string.at(0.5), "half way"
-    bead = 1 + int(np.argmin(np.abs(_bead_positions(string)[1:-1] - 0.5)))
+    bead = 1 + int(np.argmin(np.abs(positions(string)[1:-1] - 0.5)))
     return string.beads[bead], f"bead {bead} of {string.n_beads}"
 
 
@@ -208,10 +209,10 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
     Example: see `summary`.
     """
     whole = figure_or_new(figure)
-    chosen = _doubtful(problem, string, images)
+    chosen = doubtful(problem, string, images)
     s = np.linspace(0.0, 1.0, 61)
     models = [string.at(float(u)) for u in s]
-    likely = np.array([_probabilities(problem, theta, chosen) for theta in models])  # (S, n, C)
+    likely = np.array([probabilities(problem, theta, chosen) for theta in models])  # (S, n, C)
     side = int(np.sqrt(problem.X_test.shape[1]))
     axes = whole.subplots(len(chosen), 2, width_ratios=(1, 3), squeeze=False)
     for row, (image, (picture, curves)) in enumerate(zip(chosen, axes, strict=True)):
@@ -235,41 +236,5 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
     return drawn(figure, list(axes.ravel()))
 
 
-def _doubtful(problem: Classification, string: String, images: int) -> np.ndarray:
-    """Indices of the test images whose label's probability varies most, each of another label."""
-    labels = problem.labels_test
-    everything = np.arange(len(labels))
-    models = [string.at(float(u)) for u in np.linspace(0.0, 1.0, 9)]
-    seen = [_probabilities(problem, theta, everything)[everything, labels] for theta in models]
-    order = np.argsort(-np.std(seen, axis=0), kind="stable")
-    _, first = np.unique(labels[order], return_index=True)
-    return order[np.sort(first)][:images]
-
-
-def _probabilities(problem: Classification, theta: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """(n, C) the softmax of the network's outputs."""
-    logits = problem.model.predict(theta, problem.X_test[images])
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))
-
-
 def _beads(string: String) -> str:
     return "1 bead" if string.n_beads == 1 else f"{string.n_beads} beads"
-
-
-def _bead_positions(string: String) -> np.ndarray:
-    """(n,) each bead's fraction of the path's length."""
-    ends = np.concatenate(([0.0], np.cumsum(string.segment_lengths)))
-    return ends / max(ends[-1], np.finfo(float).tiny)
-
-
-def _along(landscape: Landscape, string: String) -> tuple[np.ndarray, np.ndarray]:
-    """Fractions of the path's length and the losses there: every bead, every t*, and between."""
-    positions = _bead_positions(string)
-    fractions, losses = [], []
-    per_segment = max(8, POINTS // len(string.segment_upper))
-    for k, t_star in enumerate(string.segment_t_star):
-        t = np.union1d(np.linspace(0.0, 1.0, per_segment), [t_star])
-        fractions.append(positions[k] + t * (positions[k + 1] - positions[k]))
-        losses.append(landscape.gamma(string.beads[k], string.beads[k + 1], t))
-    return np.clip(np.concatenate(fractions), 0.0, 1.0), np.concatenate(losses)

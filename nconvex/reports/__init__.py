@@ -1,0 +1,1 @@
+"""A page on one string: what was asked and found, and sliders over the search and the path."""
