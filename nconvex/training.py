@@ -30,6 +30,11 @@ KEPT = 25
 #: and how much of the budget it takes to get there: other starts need more.
 FURTHER, ROOM, PART = 0.9, 1.05, 0.1
 
+#: `auto_L0`: networks that it trains, and how many times the middle one's level another's may be;
+#: a network above is stuck, e.g. by dead ReLUs. On real data one network's level is by chance below
+#: what any other reaches.
+NETWORKS, STUCK = 3, 3.0
+
 
 def train(
     problem: Trainable, L0: float, seed: Seed = 0, max_starts: int = MAX_STARTS, keep: bool = False
@@ -90,16 +95,16 @@ def train(
 
 
 def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
-    """Choose a threshold a little above what one trained network reaches.
+    """Choose a threshold a little above what three trained networks reach.
 
-    One model is trained to ever lower losses, until it gets no lower or has taken `PART` of a
-    descent's budget. L₀ is such that beads, which are trained to α L₀, need to get down to `ROOM`
-    times the loss that it reached.
+    Each is trained to ever lower losses, until it gets no lower or has taken `PART` of a descent's
+    budget. L₀ is such that beads, which are trained to α L₀, need to get down to `ROOM` times the
+    highest of the three losses; but of `STUCK` times the middle one, if that is less.
 
     Args:
         problem: Gives starts, and descends from them.
         alpha: The sampler's.
-        seed: Its child 4 names the random stream; `run_pair` has the ones below.
+        seed: Its child 4 names the random streams; `run_pair` has the ones below.
 
     Example:
         >>> import nconvex as nc
@@ -110,7 +115,14 @@ def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
     """
     require_landscape(problem)
     require_alpha(alpha)
-    rng = generator(child(seed, 4))
+    streams = child(seed, 4)
+    levels = sorted(_level(problem, generator(child(streams, k))) for k in range(NETWORKS))
+    level = min(levels[-1], STUCK * levels[NETWORKS // 2])
+    return float(f"{ROOM * level / alpha:.3g}")
+
+
+def _level(problem: Trainable, rng: np.random.Generator) -> float:
+    """Return the loss to which a random start can be trained."""
     theta = problem.initial(rng)
     level = problem.loss(theta)
     steps, most = 0, PART * getattr(problem, "rmsprop", RMSProp()).budget
@@ -119,4 +131,4 @@ def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
         if descent.status is not DescentStatus.REACHED or descent.loss <= 0.0:
             break
         theta, level, steps = descent.theta, descent.loss, steps + descent.steps
-    return float(f"{ROOM * level / alpha:.3g}")
+    return level

@@ -3,6 +3,7 @@ import pytest
 
 import nconvex as nc
 from nconvex import TrainingStatus
+from nconvex.training import ROOM, STUCK, auto_L0
 
 
 def stubborn(good_starts):
@@ -68,3 +69,19 @@ def test_bad_thresholds_are_refused(L0):
 def test_at_least_one_start_is_asked_for():
     with pytest.raises(nc.NconvexError, match="max_starts"):
         nc.train(nc.quad.problem(), L0=1.0, max_starts=0)
+
+
+@pytest.mark.parametrize(
+    ("floors", "level"),
+    [((0.5, 0.7, 0.6), 0.7), ((0.7, 0.5, 0.6), 0.7), ((0.5, 90.0, 0.6), STUCK * 0.6)],
+)
+def test_the_threshold_that_is_chosen_is_one_that_other_networks_reach(floors, level):
+    starts = iter(floors)
+    landscape = nc.FunctionLandscape(  # ln f falls as a straight line until it comes to the floor
+        lambda x: max(np.exp(x[0]), x[1]),
+        lambda x: np.array([1.0 * (np.exp(x[0]) > x[1]), 0.0]),
+        nc.RMSProp(1e-2, 1e-2, budget=5000),
+        lambda rng: np.array([1.0, next(starts)]),
+    )
+    chosen = auto_L0(landscape, alpha=0.95, seed=0)
+    assert 0.999 * level <= chosen * 0.95 / ROOM <= 1.12 * level

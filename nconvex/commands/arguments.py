@@ -14,7 +14,7 @@ from nconvex.samplers import SAMPLERS
 
 #: Stands for a threshold that is chosen; and what that is, for the help.
 AUTO = "auto"
-CHOSEN = "a little above what one trained network reaches"
+CHOSEN = "a little above what three trained networks reach"
 
 
 def path(text: str) -> Path:

@@ -174,7 +174,7 @@ def _threshold(
     if experiment.ends is not None:
         found.chosen = f"a little above the higher test {experiment.measure} of the two ends"
         return float(f"{MARGIN * max(map(experiment.problem.loss, experiment.ends)):.3g}")
-    progress.live("training a network to choose L0")
+    progress.live("training three networks to choose L0")
     L0 = auto_L0(experiment.problem, alpha=args.sampler.alpha, seed=args.seed)
     found.chosen = CHOSEN
     progress.line(f"L0 = {L0!r}, chosen {CHOSEN}")

@@ -60,7 +60,7 @@ def test_the_files_alone_serve_to_use_the_networks_on_new_rows(file, tmp_path, c
     result = json.loads(out)
     assert result["connected"]
     assert result["certified"]
-    assert result["L0_chosen"] == "a little above what one trained network reaches"
+    assert result["L0_chosen"] == "a little above what three trained networks reach"
     assert result["settings"]["columns_left_out"] == [other, "country=NL"]
     assert (tmp_path / "out/figure.png").stat().st_size > 10_000
     with np.load(tmp_path / "out/string.npz") as arrays:
