@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from nconvex.adapters.pytrees import JaxLandscape
     from nconvex.geometry.curvature import Curvature, curvature
     from nconvex.network.classification import Classification
-    from nconvex.reports.page import Report, report
+    from nconvex.plots.page import Report, report
     from nconvex.samplers.barrier import Barrier, barrier
     from nconvex.samplers.merging import Connectivity, connectivity
     from nconvex.samplers.tightening import Tightening, tighten
@@ -68,12 +68,12 @@ _LATER = {
     "Classification": "network.classification",
     "Connectivity": "samplers.merging",
     "Curvature": "geometry.curvature",
-    "Report": "reports.page",
+    "Report": "plots.page",
     "Tightening": "samplers.tightening",
     "barrier": "samplers.barrier",
     "connectivity": "samplers.merging",
     "curvature": "geometry.curvature",
-    "report": "reports.page",
+    "report": "plots.page",
     "tighten": "samplers.tightening",
 }
 

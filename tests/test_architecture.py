@@ -35,13 +35,12 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
-    "geometry": "definitions reductions landscape string network",
-    "reports": "definitions files reductions landscape string network geometry",
+    "geometry": "definitions reductions landscape",
     "pairs": "definitions files reductions kernels landscape training string samplers data network "
     "tasks",
-    "plots": "definitions reductions landscape stages string network samplers pairs geometry",
+    "plots": "definitions files reductions landscape stages string network samplers pairs geometry",
     "commands": "definitions files kernels data network training pair pairs samplers string tasks"
-    " plots reports",
+    " plots",
     "survey": "pairs commands",
     "quad": "tasks commands",
     "mnist": "tasks commands",

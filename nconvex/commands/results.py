@@ -298,7 +298,7 @@ class Files:
             return None
 
         def write() -> None:
-            from nconvex.reports.page import report  # its numbers need many kernels
+            from nconvex.plots.page import report  # its numbers need many kernels
 
             rows = told(experiment, found, result)
             classes = result["settings"].get("encoding", {}).get("classes", ())

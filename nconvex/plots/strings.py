@@ -16,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from nconvex.definitions import NconvexError, beside
-from nconvex.geometry.paths import along, doubtful, positions, probabilities
 from nconvex.landscape import Landscape
 from nconvex.network.classification import Classification
 from nconvex.network.problem import Problem
+from nconvex.plots.paths import along, doubtful, positions, probabilities
 from nconvex.plots.style import (
     BLUE,
     GREEN,

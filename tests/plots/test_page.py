@@ -12,7 +12,7 @@ import pytest
 
 import nconvex as nc
 from nconvex.commands import csv
-from nconvex.reports import content
+from nconvex.plots import page_content as content
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!--'\"&amp; {{data}}"
 
@@ -160,6 +160,6 @@ def test_notebooks_show_small_tables_without_markup_of_the_data(problem, string)
 
 
 def test_the_page_is_loaded_only_when_it_is_made():
-    code = "import sys, nconvex.commands.results; print('nconvex.reports' in sys.modules)"
+    code = "import sys, nconvex.commands.results; print('nconvex.plots' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

@@ -14,7 +14,7 @@ from typing import Any
 from nconvex.definitions import beside, html_table, require_kind
 from nconvex.files import write_whole
 from nconvex.landscape import Landscape
-from nconvex.reports import content
+from nconvex.plots import page_content as content
 from nconvex.string import String
 
 

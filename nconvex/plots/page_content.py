@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from nconvex.definitions import DescentStatus, Insertion, Move, beside
-from nconvex.geometry.paths import along, doubtful, positions, probabilities
 from nconvex.landscape import Landscape
 from nconvex.network.base import NetworkLandscape
 from nconvex.network.classification import Classification
+from nconvex.plots.paths import along, doubtful, positions, probabilities
 from nconvex.reductions import norm
 from nconvex.string import String
 
