@@ -170,11 +170,12 @@ def add_search(
 def add_outputs(parser: Parser, name: str) -> None:
     """Add the options of what a search for one path prints and writes."""
     output = parser.add_argument_group("output")
-    about = "write result.json, string.npz and figure.png there, also after Ctrl-C"
+    about = "write result.json, string.npz, figure.png and report.html there, also after Ctrl-C"
     only = f"only the figure, as {name}.png in the current folder"
     option(output, "out", only, "run7", type=path, metavar="DIR", default=None, help=about)
     switch(output, "force", "replace the results that the folder holds already")
     switch(output, "no-figure", "write no figure")
+    switch(output, "animate", "also write growth.gif, which shows how the string grew")
     about = (
         "print the result as one JSON document on stdout, and write no files unless --out is "
         f"given (e.g. {parser.prog} --json | python -m json.tool)"

@@ -105,7 +105,11 @@ def _work(
         prog,
         text if args.json else printout(experiment, found, result),
         lambda: files.save(experiment, found, text),
-        [files.figure(experiment, found.string), files.report(experiment, found, result, text)],
+        [
+            files.figure(experiment, found.string),
+            files.report(experiment, found, result, text),
+            files.animation(experiment, found),
+        ],
         None if args.json else files.written,
     )
 

@@ -16,6 +16,7 @@ import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -140,8 +141,23 @@ def require_output(
         raise NconvexError(f"{option}: {error}") from error
 
 
-def draw(path: Path, make: Callable[[], Any], dpi: int) -> None:
-    """Write a figure as PNG, by matplotlib's Agg, whatever backend is inherited.
+def png(figure: Any) -> bytes:
+    """A figure as PNG."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=220)
+    return image.getvalue()
+
+
+def gif(animation: Any) -> bytes:
+    """An animation as GIF."""
+    with tempfile.TemporaryDirectory() as folder:  # matplotlib takes names of files only
+        path = Path(folder, "growth.gif")
+        animation.save(path, "pillow", dpi=110)
+        return path.read_bytes()
+
+
+def draw(path: Path, render: Callable[[], bytes]) -> None:
+    """Write a picture, drawn by matplotlib's Agg, whatever backend is inherited.
 
     Raises:
         NconvexError: It cannot be drawn or written, whatever the reason.
@@ -149,9 +165,8 @@ def draw(path: Path, make: Callable[[], Any], dpi: int) -> None:
     # A backend of a notebook or a window is no use here, and may not even exist.
     inherited = os.environ.get("MPLBACKEND")
     os.environ["MPLBACKEND"] = "agg"
-    image = io.BytesIO()
     try:
-        make().savefig(image, format="png", dpi=dpi)
+        image = render()
     except Exception as error:  # of matplotlib, of its fonts, of LaTeX
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise NconvexError(f"cannot draw {path}: {reason}; the result is complete") from error
@@ -160,7 +175,7 @@ def draw(path: Path, make: Callable[[], Any], dpi: int) -> None:
             del os.environ["MPLBACKEND"]
         else:
             os.environ["MPLBACKEND"] = inherited
-    write_whole(path, lambda file: file.write(image.getvalue()))
+    write_whole(path, lambda file: file.write(image))
 
 
 # -- The end of a command, good or bad ------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from nconvex.commands.outputs import draw, one_line, require_output
+from nconvex.commands.outputs import draw, gif, one_line, png, require_output
 from nconvex.definitions import VERSION, ConnectionStatus, NconvexError, Training, beside
 from nconvex.files import write_arrays, write_whole
 from nconvex.network.base import NetworkLandscape
@@ -214,13 +214,13 @@ class Files:
 
     Args:
         name: The experiment's, for the figure's default name.
-        args: Its `out`, `force`, `no_figure` and `json` count.
+        args: Its `out`, `force`, `no_figure`, `animate` and `json` count.
 
     Raises:
         NconvexError: The folder cannot be made or written to, or holds a result already.
     """
 
-    NAMES = ("result.json", "string.npz", "models.npz", "figure.png", "report.html")
+    NAMES = ("result.json", "string.npz", "models.npz", "figure.png", "report.html", "growth.gif")
 
     def __init__(self, name: str, args: argparse.Namespace):
         self._folder: Path | None = args.out
@@ -228,6 +228,7 @@ class Files:
         self._figure = Path(f"{name}.png") if args.out is None else args.out / "figure.png"
         if args.no_figure or (args.out is None and args.json):
             self._figure = None
+        self._animation = (args.out or Path()) / "growth.gif" if args.animate else None
         self._made: list[Path] = []
         self._written: list[Path] = []
 
@@ -237,6 +238,8 @@ class Files:
                 self._make(self._folder)
             elif self._figure is not None:
                 require_output("the figure (--no-figure leaves it out)", self._figure)
+            if self._animation is not None and self._folder is None:
+                require_output("--animate", self._animation)
         except BaseException:
             self.__exit__()
             raise
@@ -275,16 +278,33 @@ class Files:
         if path is None or string is None:
             return None
 
-        def make() -> Any:
+        def render() -> bytes:
             from nconvex import plots  # matplotlib takes longer to import than the search to run
 
             def models(part: Any) -> None:
                 experiment.draw(plots, string, part)
 
-            return plots.summary(experiment.problem, string, models)
+            return png(plots.summary(experiment.problem, string, models))
 
         def write() -> None:
-            draw(path, make, 220)
+            draw(path, render)
+            self._written.append(path)
+
+        return write
+
+    def animation(self, experiment: Experiment, found: Found) -> Callable[[], None] | None:
+        """Return what draws and writes how the string grew, before it was tightened."""
+        path, string = self._animation, found.loose or found.string
+        if path is None or string is None:
+            return None
+
+        def render() -> bytes:
+            from nconvex import plots
+
+            return gif(plots.animate(experiment.problem, string))
+
+        def write() -> None:
+            draw(path, render)
             self._written.append(path)
 
         return write

@@ -141,12 +141,12 @@ def _tables(result: Survey) -> str:
 
 
 def _draw(result: Survey, out: Path) -> None:
-    def make() -> Any:
+    def render() -> bytes:
         from nconvex import plots  # matplotlib takes longer to import than many a survey to run
 
-        return plots.survey(result, published.published(result.settings))
+        return outputs.png(plots.survey(result, published.published(result.settings)))
 
-    outputs.draw(out, make, 220)
+    outputs.draw(out, render)
 
 
 # -- Arguments ------------------------------------------------------------------------------------
