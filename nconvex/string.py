@@ -198,6 +198,12 @@ class String(Result):
             return 1.0
         return max(1.0, length / distance) if distance > nothing else np.inf
 
+    @property
+    def positions(self) -> np.ndarray:
+        """(n,) each bead's fraction of the path's length."""
+        ends = np.concatenate(([0.0], np.cumsum(self.segment_lengths)))
+        return ends / max(ends[-1], np.finfo(float).tiny)
+
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""
         peaks = [
@@ -345,6 +351,19 @@ def string_through(
 def losses_of(landscape: Landscape, beads: np.ndarray) -> np.ndarray:
     """Each bead's loss, (n,)."""
     return np.array([landscape.loss(theta) for theta in beads])
+
+
+def losses_along(
+    landscape: Landscape, string: String, points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the path's length and the losses there: every bead, every t*, and between."""
+    where = string.positions
+    fractions, losses = [], []
+    for k, t_star in enumerate(string.segment_t_star):
+        t = np.union1d(np.linspace(0.0, 1.0, max(8, points // len(string.peaks))), [t_star])
+        fractions.append(where[k] + t * (where[k + 1] - where[k]))
+        losses.append(landscape.gamma(string.beads[k], string.beads[k + 1], t))
+    return np.clip(np.concatenate(fractions), 0.0, 1.0), np.concatenate(losses)
 
 
 def bracketed(landscape: Landscape, string: String) -> String:

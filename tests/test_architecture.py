@@ -34,8 +34,8 @@ RULES = {
     "baselines": "definitions reductions curve landscape string dss network",
     "lower_bounds": "definitions kernels curve network",
     "tasks": "definitions data network",
-    "geometry": "definitions reductions landscape string network",
-    "reports": "definitions files reductions landscape string network geometry",
+    "geometry": "definitions reductions landscape",
+    "reports": "definitions files landscape string network",
     "pairs": "definitions files reductions kernels landscape training string samplers data network "
     "tasks",
     "plots": "definitions reductions landscape string network samplers pairs geometry",
