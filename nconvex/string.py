@@ -255,15 +255,17 @@ class String(Result):
 
         Example:
             >>> import nconvex as nc
-            >>> problem = nc.quad.problem(samples=100)
-            >>> string = nc.run_pair(problem, L0=1e-2, seed=1).string
+            >>> string = nc.run_pair(nc.quad.problem(samples=100), L0=1e-2, seed=1).string
             >>> [(stage.insertion.place, len(stage.beads)) for stage in string.stages()]
             [('', 3), ('R', 4)]
-            >>> stage = string.stages()[0]
-            >>> bool((stage.descent(problem)[-1] == stage.bead).all())
-            True
         """
         return tuple(stages_of(self.beads, self.trace, self.L0, self.alpha, self.seed))
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(n,) each bead's fraction of the path's length."""
+        ends = np.concatenate(([0.0], np.cumsum(self.segment_lengths)))
+        return ends / max(ends[-1], np.finfo(float).tiny)
 
     def reversed(self) -> String:
         """Return the same path from θ₂ to θ₁; the trace stays as it is."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -168,6 +168,26 @@ class Classification(NetworkLandscape):
         if self.weight_decay.size:
             found += self.weight_decay * theta
         return float(loss) + decay.penalty(self.weight_decay, theta), found
+
+    def probabilities(self, theta: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """(n, C) the softmax of the network's outputs for some test samples, by their indices."""
+        logits = self.model.predict(theta, self.X_test[samples])
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+    def doubtful(self, thetas: Sequence[np.ndarray], samples: int) -> np.ndarray:
+        """Test samples whose label's probability varies most among models, each of another label.
+
+        Args:
+            thetas: Models, (P,) each.
+            samples: How many of their indices to return at most.
+        """
+        labels = self.labels_test
+        everything = np.arange(len(labels))
+        seen = [self.probabilities(theta, everything)[everything, labels] for theta in thetas]
+        order = np.argsort(-np.std(seen, axis=0), kind="stable")
+        _, first = np.unique(labels[order], return_index=True)
+        return order[np.sort(first)][:samples]
 
     def descend(self, theta: np.ndarray, target: float, rng: np.random.Generator) -> Descent:
         """Run minibatch RMSProp until the test metric is at most `target`; see `RMSProp`."""

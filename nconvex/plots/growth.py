@@ -295,7 +295,7 @@ def animate(landscape: Landscape, string: String, iterates: int = 8, figure: Par
     growth.prepare_profile(right, frames)
     about = "the surface; white: $L_0$"
     if not growth.flat:
-        about = r"plane through $\theta_1$, $\theta_2$ and the first bead; others projected; white: $L_0$"
+        about = r"plane through $\theta_1$, $\theta_2$ and bead 1, others projected; white: $L_0$"
         right.set_xlabel("along the path, each bead where it was inserted")
     left.set_title(about, fontsize="small")
     title = whole.suptitle(" ", fontsize="medium")

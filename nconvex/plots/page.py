@@ -74,13 +74,15 @@ def report(
     measure = "error" if getattr(problem, "metric", "loss") == "error" else "loss"
     path = content.path(problem, string)
     fractions = [path["s"][stop] for stop in path["stops"]]
-    data = {
+    data: dict[str, Any] = {
         "L0": string.L0,
         "measure": measure,
         "growth": content.growth(problem, loose or string, measure),
         "path": path,
         "models": content.models(problem, string, fractions, names),
     }
+    if loose is not None:
+        data["growth"]["steps"][-1] += " After this the string was tightened, see below."
     parts = {
         "title": html.escape(title or repr(problem)),
         "asked": html.escape(_asked(string, measure)),
@@ -106,19 +108,20 @@ def _asked(string: String, measure: str) -> str:
 
 
 def _found(string: String, measure: str) -> str:
-    highest, beads = beside(string.max_error, string.L0), f"{string.n_beads} beads"
-    if string.n_beads == 1:
-        beads = "1 bead"
-    path = (
-        f"straight lines through {beads}, which are models that the search trained in between; "
-        f"{string.normalized_length:.4g} times as long as the straight line"
-    )
+    path = "the straight line between them"
+    if string.n_beads:
+        beads = "1 bead, a model" if string.n_beads == 1 else f"{string.n_beads} beads, models"
+        path = (
+            f"straight lines by way of {beads} that the search trained in between; together they "
+            f"are {string.normalized_length:.4g} times as long as the straight line"
+        )
+    highest = f"Its highest {measure} is {beside(string.max_error, string.L0)}"
     if string.connected:
-        return f"Yes: {path}. Its highest {measure} is {highest}, at most L0."
+        return f"Yes: {path}. {highest}, at most L0."
     reason = string.status.value.replace("loss", measure)
     return (
-        f"None was found ({reason}). The best path has {path}; its highest {measure} is {highest}, "
-        "above L0. That is no proof that there is none."
+        f"None was found; the search ended with this: {reason}. The path that it reached: {path}. "
+        f"{highest}, above L0. That is no proof that there is no other."
     )
 
 

@@ -12,15 +12,14 @@ from nconvex.definitions import DescentStatus, Insertion, Move, beside
 from nconvex.landscape import Landscape
 from nconvex.network.base import NetworkLandscape
 from nconvex.network.classification import Classification
-from nconvex.plots.paths import along, doubtful, positions, probabilities
-from nconvex.reductions import norm
+from nconvex.plots.strings import losses_along
 from nconvex.string import String
 
 #: Points of a path's curve, and of them at most so many places where the slider stops.
 POINTS, STOPS = 240, 121
 
 #: Beads at most of a string whose growth is shown; of more, a step is too small to be seen.
-GROWN = 300
+GROWN = 100
 
 #: Test samples whose predictions are shown, images among them, and classes.
 SAMPLES, IMAGES, CLASSES = 100, 4, 30
@@ -54,7 +53,7 @@ def growth(landscape: Landscape, string: String, measure: str) -> dict[str, Any]
         "births": born.tolist(),
         "steps": steps,
         "curves": curves,
-        "coordinates": _short(string.principal_coordinates(2)),
+        "coordinates": _short(_plane(string)),
         "losses": _sided(string.losses, string.L0),
     }
 
@@ -67,10 +66,17 @@ def _curve(
     t_star = float(string.segment_t_star[i])
     if j - i > 1 and string.trace:
         t_star = string.trace[born[i + 1 : j].min() - 1].t_star
-    t = np.linspace(0.0, 1.0, max(9, POINTS // len(string.peaks)))
+    points = POINTS * (j - i) // len(string.peaks)
+    t = np.linspace(0.0, 1.0, min(max(9, points), 60))
     t = np.union1d(t, [t_star])
-    length, L0 = _short(norm(right - left)), string.L0
+    length, L0 = _short(np.linalg.norm(right - left)), string.L0
     return {"length": length, "t": _short(t), "loss": _sided(landscape.gamma(left, right, t), L0)}
+
+
+def _plane(string: String) -> np.ndarray:
+    """(n, 2) the beads' first two principal components, which begin at the left."""
+    plane = string.principal_coordinates(2)
+    return plane if plane[0, 0] <= plane[-1, 0] else -plane
 
 
 def _births(string: String) -> list[int] | None:
@@ -112,12 +118,12 @@ def _told(number: int, insertion: Insertion, string: String, measure: str) -> st
 
 def path(landscape: Landscape, string: String) -> dict[str, Any]:
     """Return losses along the path and along the straight line, and where the slider stops."""
-    s, loss = along(landscape, string, POINTS)
+    s, loss = losses_along(landscape, string, POINTS)
     t = np.linspace(0.0, 1.0, POINTS // 2)
     line = landscape.gamma(string.beads[0], string.beads[-1], t)
     spread = np.rint(np.linspace(0, len(s) - 1, STOPS - 1)).astype(int)
     stops = np.union1d(spread, [int(np.argmax(loss))])
-    where, coordinates = positions(string), string.principal_coordinates(2)
+    where, coordinates = string.positions, _plane(string)
     return {
         "s": _short(s),
         "loss": _sided(loss, string.L0),
@@ -145,7 +151,7 @@ def models(
         labels = [str(name)[:40] for name in (names or landscape.classes_.tolist())]
         side = int(np.sqrt(X.shape[1]))
         if side * side == X.shape[1] >= PIXELS and X.min() >= 0.0:
-            return _images(landscape, string, thetas, labels, side)
+            return _images(landscape, thetas, labels, side)
         return _classes(landscape, thetas, labels)
     if model.sizes[-1] != 1:
         return None
@@ -178,13 +184,12 @@ def _classes(
 
 def _images(
     problem: Classification,
-    string: String,
     thetas: Sequence[np.ndarray],
     names: Sequence[str],
     side: int,
 ) -> dict[str, Any]:
     """The class probabilities of the images on which the models differ most."""
-    some = doubtful(problem, string, IMAGES)
+    some = problem.doubtful(thetas[:: max(1, len(thetas) // 8)], IMAGES)
     pictures = problem.X_test[some]
     grey = np.rint(255.0 * pictures / max(float(pictures.max()), 1e-30)).astype(int)
     return {
@@ -194,7 +199,7 @@ def _images(
         "pixels": grey.tolist(),
         "numbers": some.tolist(),
         "labels": problem.labels_test[some].tolist(),
-        "shares": [_short(probabilities(problem, theta, some), 3) for theta in thetas],
+        "shares": [_short(problem.probabilities(theta, some), 3) for theta in thetas],
     }
 
 

@@ -19,7 +19,6 @@ from nconvex.definitions import NconvexError, beside
 from nconvex.landscape import Landscape
 from nconvex.network.classification import Classification
 from nconvex.network.problem import Problem
-from nconvex.plots.paths import along, doubtful, positions, probabilities
 from nconvex.plots.style import (
     BLUE,
     GREEN,
@@ -76,11 +75,11 @@ def loss_along(landscape: Landscape, string: String, ax: Axes | None = None) -> 
     axes = axes_or_new(ax)
     t = np.linspace(0.0, 1.0, POINTS)
     line = landscape.gamma(string.beads[0], string.beads[-1], t)
-    s, losses = along(landscape, string, POINTS)
+    s, losses = losses_along(landscape, string, POINTS)
     axes.plot(t, line, color=ORANGE, ls="--", lw=1.6, label="straight line")
     axes.plot(s, losses, color=BLUE, lw=1.8, label=f"string, {_beads(string)}")
     axes.plot(
-        positions(string), string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
+        string.positions, string.losses, "o", color=BLUE, ms=5.0, mec="white", mew=0.6,
         clip_on=False, zorder=3,
     )  # fmt: skip
     axes.axhline(string.L0, color=ink(), lw=1.0, ls=":")
@@ -115,8 +114,8 @@ def string_in_space(landscape: Landscape, string: String, ax: Axes | None = None
         raise NconvexError('ax must be three-dimensional: figure.add_subplot(projection="3d")')
     axes.computed_zorder = False
     beads = string.principal_coordinates(3)
-    s, loss = along(landscape, string, POINTS)
-    path = np.array([np.interp(s, positions(string), axis) for axis in beads.T]).T
+    s, loss = losses_along(landscape, string, POINTS)
+    path = np.array([np.interp(s, string.positions, axis) for axis in beads.T]).T
     margin = 0.15 * max(float(np.ptp(path, axis=0).max()), 1e-9)
     low, high = path.min(axis=0) - margin, path.max(axis=0) + margin
     walls = (low[0], high[1], low[2])
@@ -196,7 +195,7 @@ def middle_model(string: String) -> tuple[np.ndarray, str]:
     """The bead nearest to half way, or without beads the point half way; and its name."""
     if not string.n_beads:
         return string.at(0.5), "half way"
-    bead = 1 + int(np.argmin(np.abs(positions(string)[1:-1] - 0.5)))
+    bead = 1 + int(np.argmin(np.abs(string.positions[1:-1] - 0.5)))
     return string.beads[bead], f"bead {bead} of {string.n_beads}"
 
 
@@ -209,10 +208,10 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
     Example: see `summary`.
     """
     whole = figure_or_new(figure)
-    chosen = doubtful(problem, string, images)
+    chosen = problem.doubtful([string.at(float(u)) for u in np.linspace(0.0, 1.0, 9)], images)
     s = np.linspace(0.0, 1.0, 61)
     models = [string.at(float(u)) for u in s]
-    likely = np.array([probabilities(problem, theta, chosen) for theta in models])  # (S, n, C)
+    likely = np.array([problem.probabilities(theta, chosen) for theta in models])  # (S, n, C)
     side = int(np.sqrt(problem.X_test.shape[1]))
     axes = whole.subplots(len(chosen), 2, width_ratios=(1, 3), squeeze=False)
     for row, (image, (picture, curves)) in enumerate(zip(chosen, axes, strict=True)):
@@ -238,3 +237,16 @@ def digits(problem: Classification, string: String, figure: Part = None, images:
 
 def _beads(string: String) -> str:
     return "1 bead" if string.n_beads == 1 else f"{string.n_beads} beads"
+
+
+def losses_along(
+    landscape: Landscape, string: String, points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the path's length and the losses there: every bead, every t*, and between."""
+    where = string.positions
+    fractions, losses = [], []
+    for k, t_star in enumerate(string.segment_t_star):
+        t = np.union1d(np.linspace(0.0, 1.0, max(8, points // len(string.peaks))), [t_star])
+        fractions.append(where[k] + t * (where[k + 1] - where[k]))
+        losses.append(landscape.gamma(string.beads[k], string.beads[k + 1], t))
+    return np.clip(np.concatenate(fractions), 0.0, 1.0), np.concatenate(losses)

@@ -235,16 +235,16 @@ def test_figures_need_no_backend_and_fail_in_one_line(tmp_path, monkeypatch, cap
         return figure
 
     def deliver():
-        return outputs.deliver(
-            "prog", "result", None, lambda: outputs.draw(tmp_path / "b.png", broken, 20)
-        )
+        drawings = [lambda: outputs.draw(tmp_path / "b.png", broken, 20), None]
+        drawings += [lambda: outputs.draw(tmp_path / "c.png", Figure, 20)]  # it does not suffer
+        return outputs.deliver("prog", "result", None, drawings)
 
     assert outputs.guarded("prog", deliver) == outputs.OUTPUT_FAILED
     out, err = capsys.readouterr()
     assert out == "result\n"
     assert err.startswith("prog: error: cannot draw")
     assert err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "c.png"]
 
 
 # -- Signals --------------------------------------------------------------------------------------
@@ -272,13 +272,14 @@ def test_signals_at_any_moment_keep_the_result_and_the_handlers(tmp_path, capsys
         monkeypatch = pytest.MonkeyPatch()
         with monkeypatch.context() as patch:
             patch.setattr(outputs, "say", lambda line: (print(line), step("print")))
-            return outputs.deliver("prog", text, lambda: step("save"), lambda: step("draw"))
+            pictures = [lambda: step("draw"), lambda: step("draw on")]
+            return outputs.deliver("prog", text, lambda: step("save"), pictures)
 
     assert outputs.guarded("prog", command) == 128 + signum
     out, err = capsys.readouterr()
     assert out == ("partial\n" if moment == "work" else "result\n")
     assert "save" in done
-    assert ("draw" in done) == (moment == "work")
+    assert ("draw" in done) == ("draw on" in done) == (moment == "work")
     assert "Traceback" not in err
     assert [signal.getsignal(each) for each in interrupts.SIGNALS] == before
 
