@@ -1,4 +1,4 @@
-"""Attacks the command lines: arguments, streams and signals that nobody should send.
+"""Attacks the command lines: arguments, files, streams and signals that nobody should send.
 
     python benchmarks/attack_commands.py --lines 2000 --streams 60 --storms 30
 
@@ -23,6 +23,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -56,13 +58,21 @@ FILES = (
     *("", ".", "new", "new/deeper", "mine", "mine/below", "n" * 250, "n" * 256, "two\nlines", "-"),
     *("é–\x1b[2J", "\udcff", "/dev/null", "/dev/full", "/proc/x", "folder", "store.sqlite"),
 )
+INPUTS = ("table.csv", "a.npz", "b.npz", "test.npz", "a.pt")
+MORSELS = (b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"1e309", b"nan", b"-1e308", b"9" * 400)
 SWITCHES = {
+    "csv": ("--classify", "--drop-missing", "--tighten", "--json", "--quiet", "--force"),
+    "connect": ("--tighten", "--json", "--quiet", "--force"),
     "quad": ("--authors-network", "--tighten", "--json", "--quiet", "--force", "--help"),
     "mnist": ("--tighten", "--json", "--quiet", "--force", "--version"),
     "run": ("--keep-strings", "--quiet"),
 }
 SEARCH = ("--L0", "--alpha", "--depth", "--seed", "--budget")
 VALUES = {
+    "csv": {NUMBERS: (*SEARCH, "--test"), FILES: ("--out",), LAYERS: ("--hidden",),
+            NAMES: ("--sampler", "--activation", "--loss", "--drop", "--delimiter")},
+    "connect": {NUMBERS: SEARCH, FILES: ("--out", "--data"),
+                NAMES: ("--sampler", "--activation", "--loss")},
     "quad": {NUMBERS: (*SEARCH, "--samples"), FILES: ("--out",), LAYERS: ("--hidden",),
              NAMES: ("--sampler", "--task", "--activation", "--loss")},
     "mnist": {NUMBERS: (*SEARCH, "--lr", "--batch"), FILES: ("--out", "--data"),
@@ -71,7 +81,10 @@ VALUES = {
             LAYERS: ("--hidden",),
             NAMES: ("--sampler", "--task", "--activation", "--loss", "--preset")},
 }  # fmt: skip
-COMMANDS = ("quad", "mnist", "package", "survey")
+TABLE = ("csv", "table.csv", "--target", "kind")
+FILES_OF_WEIGHTS = ("connect", "a.npz", "b.npz", "--data", "test.npz")
+FIRST = (("quad",), ("mnist",), TABLE, FILES_OF_WEIGHTS)
+COMMANDS = ("quad", "mnist", "csv", "connect", "package", "survey")
 
 
 # -- Arguments ------------------------------------------------------------------------------------
@@ -96,6 +109,12 @@ def line(rng: random.Random, commands: Sequence[str]) -> list[str]:
                 if rng.random() < 0.3:
                     words += [option, rng.choice(FILES)]
             return words
+    if kind == "csv":
+        target = rng.choice(["y", "kind", "kind", "x", rng.choice(NAMES)])
+        words += [rng.choice(["table.csv"] * 5 + [*FILES]), "--target", target]
+    if kind == "connect":
+        words += [rng.choice([*INPUTS[1:3]] * 9 + [*INPUTS, *FILES]) for _ in range(2)]
+        words += ["--data", "test.npz"]
     for _ in range(rng.randrange(5)):
         values = rng.choice(list(VALUES[kind]))
         words += [rng.choice(VALUES[kind][values]), rng.choice(values)]
@@ -104,15 +123,58 @@ def line(rng: random.Random, commands: Sequence[str]) -> list[str]:
     return words + ["--no-figure"] * (kind != "run" and rng.random() < 0.9)
 
 
+def write_inputs(folder: Path) -> None:
+    """Write a table, the weights of two networks, and their data."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    rows = [
+        f"{a},{b},{'uvw'[k % 3]},{a * b},{'no' if a < b else 'yes'}" for k, (a, b) in enumerate(x)
+    ]
+    (folder / "table.csv").write_text("\n".join(["x,z,town,y,kind", *rows]) + "\n")
+    for name in INPUTS[1:3]:
+        W0, W1 = rng.normal(size=(2, 3)), rng.normal(size=(3, 1))
+        np.savez(folder / name, W0=W0, b0=np.zeros(3), W1=W1, b1=np.zeros(1))
+    np.savez(folder / INPUTS[3], X_test=x, y_test=x[:, :1] * x[:, 1:])
+    with contextlib.suppress(ModuleNotFoundError):
+        import torch
+
+        net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+        torch.save(net.state_dict(), folder / INPUTS[4])
+
+
+def damage(folder: Path, rng: random.Random) -> None:
+    """Change, cut out or double some bytes of one of the files."""
+    path = folder / rng.choice([name for name in INPUTS if (folder / name).exists()])
+    data = bytearray(path.read_bytes())
+    for _ in range(rng.randrange(1, 4)):
+        place, length = rng.randrange(len(data)), rng.randrange(1, 200)
+        kind = rng.randrange(4)
+        if kind == 0:
+            data[place] = rng.randrange(256)
+        elif kind == 1 and len(data) > length:
+            del data[place : place + length]
+        elif kind == 2:
+            data[place:place] = data[place : place + length]
+        else:
+            data[place:place] = rng.choice(MORSELS)
+    path.write_bytes(data)
+
+
 def lines(folder: Path, count: int, seed: int, commands: Sequence[str] = COMMANDS) -> Iterator[str]:
     """Run fuzzed command lines in this process, whose current folder is `folder`."""
     rng = random.Random(seed)
     (folder / "mine").write_text("mine")
     (folder / "folder").mkdir()
-    for name in {"quad", "mnist"} & {*commands}:  # imports do not bear to be broken off
-        call([name, "--no-figure"], "utf-8", work=HANG)
+    write_inputs(folder)
+    for words in FIRST:  # imports do not bear to be broken off
+        if words[0] in commands:
+            call([*words, "--no-figure", "--quiet"], "utf-8", work=HANG)
     for _ in range(count):
         words = line(rng, commands)
+        if words[0] in ("csv", "connect"):
+            write_inputs(folder)
+            if rng.random() < 0.4:
+                damage(folder, rng)
         encoding = rng.choice(["utf-8", "ascii", "cp437"])
         status, out, err = call(words, encoding)
         for fault in faults(status, out, err):
@@ -208,6 +270,8 @@ VICTIMS = (
     ("quad", "--tighten", "--L0", "3e-4"),
     ("quad", "--tighten", "--activation", "tanh", "--L0", "3e-4", "--alpha", "0.9"),
     ("mnist", "--tighten", "--hidden", "32", "--L0", "0.3"),
+    (*TABLE, "--tighten"),
+    (*FILES_OF_WEIGHTS, "--tighten", "--L0", "auto"),
 )
 
 
@@ -216,6 +280,7 @@ def storms(
 ) -> Iterator[str]:
     """Send one or two signals at random moments, from the import to the drawing of the figure."""
     rng = random.Random(seed)
+    write_inputs(folder)
     plans = []
     spans = {}
     for number in range(count):
@@ -233,10 +298,10 @@ def storms(
 
 def attack(folder: Path, victim: Sequence[str], delay: float, signals: Sequence[int]) -> list[str]:
     """Run one command, signal it after a delay, and see whether it kept what it had."""
-    command = [sys.executable, "-m", f"nconvex.{victim[0]}", *victim[1:], "--json"]
     run = subprocess.Popen(
-        [*command, "--out", str(folder)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        [sys.executable, "-m", "nconvex", *victim, "--json", "--out", str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     time.sleep(delay)
     for signum in signals:

@@ -89,8 +89,14 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
         if str(path) == STDOUT or _standard(path) is not None:
             return True
         return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False  # not there yet, or out of reach
+    except (OSError, ValueError):
+        return False  # not there yet, out of reach, or no path
+
+
+def require_end(path: str | os.PathLike[str]) -> None:
+    """Raise NconvexError for a device or a pipe, which is read until memory ends, or waited for."""
+    if is_stream(path) and not os.path.isdir(path):
+        raise NconvexError(f"cannot read {path}: it is a device or a pipe; give a file")
 
 
 def _standard(path: str | os.PathLike[str]) -> TextIO | None:
@@ -183,6 +189,7 @@ def read_arrays(path: str | os.PathLike[str], room: int | None = None) -> dict[s
     """
     path = Path(path)
     try:
+        require_end(path)
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if room is None:

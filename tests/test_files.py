@@ -9,6 +9,7 @@ import tempfile
 import tracemalloc
 import warnings
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nconvex.commands.weights import read_network
 from nconvex.definitions import NconvexError
 from nconvex.files import read_arrays, write_arrays, write_whole
 
@@ -235,6 +237,18 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path in (tmp_path / "none.npz", tmp_path):
         with pytest.raises(NconvexError, match="cannot read"):
             read_arrays(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs devices")
+@pytest.mark.parametrize("read", [read_arrays, lambda path: read_network(path, None)])
+def test_devices_and_pipes_that_never_end_are_refused_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.npz")  # to open it would wait for a writer
+    for path in (tmp_path / "pipe.npz", tmp_path / "device.npz", tmp_path / "device.pt"):
+        if path.stem == "device":
+            path.symlink_to("/dev/zero")
+        if path.suffix == ".npz" or find_spec("torch"):
+            with pytest.raises(NconvexError, match="a device or a pipe"):
+                read(path)
 
 
 def test_a_refusal_quotes_little_of_the_file(tmp_path):

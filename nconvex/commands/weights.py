@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nconvex.definitions import NconvexError, require_theta, shown
-from nconvex.files import read_arrays
+from nconvex.files import read_arrays, require_end
 from nconvex.network.mlp import MLP
 
 #: What a file may hold, for the help and for messages.
@@ -127,6 +127,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
             f"{path} needs PyTorch to be read; install nconvex[torch], or save its weights with "
             "np.savez as W0, b0, ..."
         ) from None
+    require_end(path)
     try:
         with zipfile.ZipFile(path) as archive:
             stored = all(member.compress_type == 0 for member in archive.infolist())

@@ -392,6 +392,8 @@ def test_fuzzed_command_lines_are_run_or_refused_in_one_line():
         "0",
         "--commands",
         "quad",
+        "csv",
+        "connect",
         "package",
     ]
     run = subprocess.run(
