@@ -222,8 +222,8 @@ def test_figures_need_no_backend_and_fail_in_one_line(tmp_path, monkeypatch, cap
         "import pathlib\n"
         "def make():\n"
         "    import matplotlib.pyplot\n"
-        "    return matplotlib.figure.Figure()\n"
-        "outputs.draw(pathlib.Path('a.png'), make, 20)"
+        "    return outputs.png(matplotlib.figure.Figure())\n"
+        "outputs.draw(pathlib.Path('a.png'), make)"
     )
     done = run(code, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -232,11 +232,14 @@ def test_figures_need_no_backend_and_fail_in_one_line(tmp_path, monkeypatch, cap
     def broken():
         figure = Figure()
         figure.text(0, 0, "$\\nonsense$")
-        return figure
+        return outputs.png(figure)
+
+    def whole():  # it does not suffer
+        return outputs.png(Figure())
 
     def deliver():
-        drawings = [lambda: outputs.draw(tmp_path / "b.png", broken, 20), None]
-        drawings += [lambda: outputs.draw(tmp_path / "c.png", Figure, 20)]  # it does not suffer
+        drawings = [lambda: outputs.draw(tmp_path / "b.png", broken), None]
+        drawings += [lambda: outputs.draw(tmp_path / "c.png", whole)]
         return outputs.deliver("prog", "result", None, drawings)
 
     assert outputs.guarded("prog", deliver) == outputs.OUTPUT_FAILED
