@@ -106,8 +106,8 @@ def _work(
         text if args.json else printout(experiment, found, result),
         lambda: files.save(experiment, found, text),
         [
-            files.figure(experiment, found.string),
             files.report(experiment, found, result, text),
+            files.figure(experiment, found.string),
             files.animation(experiment, found),
         ],
         None if args.json else files.written,
