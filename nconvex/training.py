@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from nconvex.definitions import (
@@ -123,9 +125,12 @@ def auto_L0(problem: Trainable, *, alpha: float = 0.8, seed: Seed = 0) -> float:
 
 def _level(problem: Trainable, rng: np.random.Generator) -> float:
     """Return the loss to which a random start can be trained."""
+    rmsprop = getattr(problem, "rmsprop", RMSProp())
+    steps, most = 0, max(1, int(PART * rmsprop.budget))
+    if hasattr(problem, "with_descents"):  # the last one, in vain, is not to take a whole budget
+        problem = problem.with_descents(replace(rmsprop, budget=most))
     theta = problem.initial(rng)
     level = problem.loss(theta)
-    steps, most = 0, PART * getattr(problem, "rmsprop", RMSProp()).budget
     while steps <= most:
         descent = problem.descend(theta, FURTHER * level, rng)
         if descent.status is not DescentStatus.REACHED or descent.loss <= 0.0:

@@ -140,10 +140,11 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
         raise NconvexError(f"{path} holds more than weights, or is damaged ({reason:.80})"
                            f"; give {LAYOUTS}") from None  # fmt: skip
     named = isinstance(state, dict) and all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and not tensor.is_complex()
+        for name, tensor in state.items()
     )
     if not named or not state:
-        raise NconvexError(f"{path} is no state_dict of tensors; give {LAYOUTS}")
+        raise NconvexError(f"{path} is no state_dict of real tensors; give {LAYOUTS}")
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
         raise NconvexError(f"{path} announces more numbers than it holds; it is damaged")
     try:

@@ -166,11 +166,13 @@ class TestTorch:
         torch.save(net, "module.pt")
         torch.save({"epoch": 3}, "dict.pt")
         torch.save({"0.weight": torch.ones(1).expand(10**5, 10**5)}, "huge.pt")
+        torch.save({"0.weight": torch.ones(1, 2, dtype=torch.cfloat)}, "complex.pt")
         torch.save(torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3)).state_dict(), "conv.pt")
         (folder / "garbage.pt").write_bytes(b"\x80\x02garbage")
         for name, words in (
             ("module.pt", "more than weights"),
-            ("dict.pt", "no state_dict of tensors"),
+            ("dict.pt", "no state_dict of real tensors"),
+            ("complex.pt", "no state_dict of real tensors"),
             ("huge.pt", "announces more numbers than it holds"),
             ("conv.pt", "'0.weight' of shape (2, 1, 3)"),
             ("garbage.pt", "damaged"),
