@@ -99,7 +99,7 @@ def _work(
         prog,
         text if args.json else printout(experiment, found, result),
         lambda: files.save(experiment, found, text),
-        [files.figure(experiment, found.string), files.report(experiment, found, result, text)],
+        [files.report(experiment, found, result, text), files.figure(experiment, found.string)],
         None if args.json else files.written,
     )
 

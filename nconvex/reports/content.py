@@ -73,7 +73,7 @@ def _curve(
 
 
 def _plane(string: String) -> np.ndarray:
-    """(n, 2) the beads' first two principal components, which begin at the left as the losses do."""
+    """(n, 2) the beads' first two principal components; they begin at the left as losses do."""
     plane = string.principal_coordinates(2)
     return plane if plane[0, 0] <= plane[-1, 0] else -plane
 

@@ -100,7 +100,7 @@ def test_anyone_can_check_the_path_from_the_files_alone(tmp_path, capsys, argv):
     folder = tmp_path / "new" / "folder"
     result = document(capsys, *argv, "--out", str(folder))
     assert sorted(path.name for path in folder.iterdir()) == [
-        "figure.png", "result.json", "string.npz",
+        "figure.png", "report.html", "result.json", "string.npz",
     ]  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
     with np.load(folder / "string.npz", allow_pickle=False) as file:
@@ -275,7 +275,7 @@ def test_a_disk_that_fills_up_loses_no_result_and_leaves_no_half_files(
     assert main(["--quiet", "--out", str(tmp_path / "new")]) == outputs.OUTPUT_FAILED
     out, err = capsys.readouterr()
     assert "verdict         connected" in out
-    assert err.count("\n") == err.count("No space left on device") == 2  # the results, the figure
+    assert err.count("\n") == err.count("No space left on device") == 3  # results, page, figure
     assert not list(tmp_path.iterdir())
 
 
@@ -293,7 +293,9 @@ def test_a_figure_that_fails_comes_last_and_loses_nothing(tmp_path, monkeypatch,
     out, err = capsys.readouterr()
     assert "verdict         connected" in out
     assert err.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "string.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "report.html", "result.json", "string.npz",
+    ]  # fmt: skip
     assert "string.npz" in out
     assert "figure.png" not in out.partition("written to")[2]
 
@@ -308,7 +310,7 @@ def test_results_are_replaced_only_when_asked_and_then_all_of_them(tmp_path, cap
     assert "--force" in err
     assert main(["--quiet", "--no-figure", "--force", "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "notes.txt", "result.json", "string.npz",
+        "notes.txt", "report.html", "result.json", "string.npz",
     ]  # fmt: skip
 
 
