@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 import nconvex as nc
@@ -98,12 +99,15 @@ def test_sliders_move_by_keyboard_and_say_what_the_document_says(browser, folder
 
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    page = (folder / "report.html").as_uri()
     asked = {
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
+        and event["params"]["documentURL"] == page  # not the browser's own first page
     }
-    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert page in asked
+    assert asked <= {page, "data:,"}
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
@@ -148,3 +152,16 @@ def test_data_cannot_run_as_a_script(browser, tmp_path):
     assert browser.title == text
     assert browser.find_elements("tag name", "img") == []
     assert browser.find_element("id", "grown").text
+
+
+def test_losses_that_are_not_finite_are_neither_drawn_nor_hidden(browser, tmp_path):
+    wall = nc.FunctionLandscape(
+        lambda x: np.inf if 0.4 < x[0] < 0.6 else 1.0, lambda x: np.zeros(2)
+    )
+    string = nc.string_through(wall, [[0.0, 0.0], [1.0, 0.0]], L0=3.0)
+    nc.report(string, wall).save(tmp_path / "page.html")
+    browser.get((tmp_path / "page.html").as_uri())
+    assert "highest drawn loss is not finite." in browser.find_element("id", "grown").text
+    assert not browser.find_element("id", "models").is_displayed()
+    assert "NaN" not in browser.find_element("tag name", "main").get_attribute("innerHTML")
+    assert browser.get_log("browser") == []
