@@ -36,7 +36,10 @@ def growth(landscape: Landscape, string: String, measure: str) -> dict[str, Any]
     """
     births = _births(string)
     if births is None:
-        births, steps = [1] * string.n_beads, ["The whole string as it was found."]
+        births, steps = (
+            [1] * string.n_beads,
+            ["All beads at once, as the record does not tell when each came."],
+        )
     else:
         steps = [_told(k, each, string, measure) for k, each in enumerate(string.trace, 1)]
     times = f"{beside(string.line_max_error, string.L0)}, "
@@ -106,6 +109,8 @@ def _told(number: int, insertion: Insertion, string: String, measure: str) -> st
     """One recursion in words."""
     halves = {"L": "left", "R": "right"}
     where = " of the ".join(f"{halves[half]} half" for half in insertion.place[::-1])
+    if insertion.depth > 3:
+        where = f"segment {insertion.place} (halves from the outermost, left or right)"
     after, reached = beside(insertion.loss_after, string.L0), "a new bead"
     if insertion.status is not DescentStatus.REACHED:
         reached = "too high for a bead, so none was inserted"

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 import nconvex as nc
@@ -13,6 +14,7 @@ from nconvex.commands import quad
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -55,11 +57,12 @@ def screen(browser, width, scheme="light"):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
 
 
-def press(browser, slider, key):
-    """Press a key on a slider; return the text of its state."""
+def press(browser, slider, key, said):
+    """Press a key on a slider; return the text of its state, once it says what it should."""
     slider.send_keys(key)
-    name = {"recursion": "grown", "place": "here"}[slider.get_attribute("id")]
-    return browser.find_element("id", name).text
+    state = browser.find_element("css selector", f"output[for={slider.get_attribute('id')}]")
+    WebDriverWait(browser, 20).until(lambda _: said in state.text, f"{said} in {state.text}")
+    return state.text
 
 
 def test_sliders_move_by_keyboard_and_say_what_the_document_says(browser, folder):
@@ -69,44 +72,42 @@ def test_sliders_move_by_keyboard_and_say_what_the_document_says(browser, folder
     browser.get((folder / "report.html").as_uri())
     recursion, place = (browser.find_element("id", name) for name in ("recursion", "place"))
 
-    text = press(browser, recursion, Keys.HOME)
+    text = press(browser, recursion, Keys.HOME, "has 0 beads and normalized length 1;")
     highest = float(re.search(r"its highest loss is ([\d.e-]+),", text)[1])
     assert highest == pytest.approx(result["line_max_error"], rel=1e-3)
-    assert "has 0 beads and normalized length 1;" in text
     assert "above L0" in text
     before = browser.find_element("css selector", "#grown-loss").get_attribute("innerHTML")
-    text = press(browser, recursion, Keys.ARROW_RIGHT)
+    text = press(browser, recursion, Keys.ARROW_RIGHT, "has 1 bead and")
     assert text.startswith("Recursion 1,")
-    assert "has 1 bead and" in text
     after = browser.find_element("css selector", "#grown-loss").get_attribute("innerHTML")
     assert after.count("<circle") == before.count("<circle") + 1
-    text = press(browser, recursion, Keys.END)
+    text = press(browser, recursion, Keys.END, f"has {result['n_beads']} beads")
     length = float(re.search(r"normalized length ([\d.]+);", text)[1])
-    assert f"has {result['n_beads']} beads" in text
     assert length == pytest.approx(result["normalized_length"], rel=5e-4)
     assert "at most L0." in text
     assert recursion.get_attribute("aria-valuetext").startswith(f"recursion {len(string.trace)} of")
 
     drawn = set()
     for key, end, where in ((Keys.HOME, 0, "the first model"), (Keys.END, 1, "the last model")):
-        text = press(browser, place, key)
+        text = press(browser, place, key, where)
         loss = float(re.search(r"loss ([\d.e-]+), at most L0", text)[1])
         assert loss == pytest.approx(result["endpoint_losses"][end], rel=1e-3)
-        assert where in text
         drawn.add(browser.find_element("id", "model").get_attribute("innerHTML"))
-    text = press(browser, place, Keys.ARROW_LEFT)
-    assert "on segment 5 of 5" in text
+    press(browser, place, Keys.ARROW_LEFT, "on segment 5 of 5")
     drawn.add(browser.find_element("id", "model").get_attribute("innerHTML"))
     assert len(drawn) == 3  # other networks compute other curves
 
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    page = (folder / "report.html").as_uri()
     asked = {
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
+        and event["params"]["documentURL"] == page  # not the browser's own first page
     }
-    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert page in asked
+    assert asked <= {page, "data:,"}
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
@@ -151,3 +152,16 @@ def test_data_cannot_run_as_a_script(browser, tmp_path):
     assert browser.title == text
     assert browser.find_elements("tag name", "img") == []
     assert browser.find_element("id", "grown").text
+
+
+def test_losses_that_are_not_finite_are_neither_drawn_nor_hidden(browser, tmp_path):
+    wall = nc.FunctionLandscape(
+        lambda x: np.inf if 0.4 < x[0] < 0.6 else 1.0, lambda x: np.zeros(2)
+    )
+    string = nc.string_through(wall, [[0.0, 0.0], [1.0, 0.0]], L0=3.0)
+    nc.report(string, wall).save(tmp_path / "page.html")
+    browser.get((tmp_path / "page.html").as_uri())
+    assert "highest drawn loss is not finite." in browser.find_element("id", "grown").text
+    assert not browser.find_element("id", "models").is_displayed()
+    assert "NaN" not in browser.find_element("tag name", "main").get_attribute("innerHTML")
+    assert browser.get_log("browser") == []
