@@ -190,14 +190,15 @@ class String(Result):
         ends = [step.loss_after for step in self.trace if step.move in DOWN]
         if not ends or not (lowest := min(ends, key=lambda loss: (np.isnan(loss), loss))) > target:
             return ""
-        found = (
-            f"alpha L0 = {target:.6g} seems out of reach: the best bead got to "
-            f"{beside(lowest, target)}"
-        )
+        got = beside(lowest, target)
+        found = f"alpha L0 = {target:.6g} seems out of reach: the best bead got to {got}"
         alpha = math.ceil(100.0 * NOISE * lowest / self.L0) / 100.0
         if self.alpha < alpha < 1.0:
             return f"{found}; try alpha = {alpha:g}"
-        return f"{found}; try L0 = {NOISE * lowest / self.alpha:.3g}" if alpha >= 1.0 else found
+        higher = NOISE * lowest / self.alpha
+        if alpha >= 1.0 and higher < self.line_max_error:  # which connects by itself
+            return f"{found}; try L0 = {higher:.3g}"
+        return found
 
     @property
     def beads_above_target(self) -> int:

@@ -67,7 +67,7 @@ def test_it_says_whether_alpha_is_out_of_reach_or_the_depth_was_too_little():
 
 
 def test_where_even_L0_is_out_of_reach_a_higher_one_is_named():
-    string = nc.connect(ring(train_radius=0.1), LEFT, RIGHT, L0=0.2, alpha=0.8)
+    string = nc.connect(ring(train_radius=0.7), LEFT, RIGHT, L0=0.2, alpha=0.8)
     assert string.status is nc.ConnectionStatus.BEAD_UNTRAINABLE
     best = min(step.loss_after for step in string.trace)
     assert best > 0.2

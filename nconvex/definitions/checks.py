@@ -60,7 +60,7 @@ def require_integer(
 def require_alpha(alpha: float) -> None:
     """Raise NconvexError unless alpha lies in (0, 1]."""
     if not is_number(alpha) or not 0 < alpha <= 1:
-        raise NconvexError(f"alpha must lie in (0, 1], not {shown(alpha)}; the default is 0.8")
+        raise NconvexError(f"alpha must lie in (0, 1], not {shown(alpha)}; e.g. 0.9")
 
 
 def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
