@@ -89,7 +89,6 @@ def report(
         "found": html.escape(_found(string, measure)),
         "evidence": html.escape(_evidence(string)),
         "word": html.escape(string.evidence),
-        "verdict": "connected" if string.connected else "not connected",
         "rows": html_table(string.summary() if rows is None else rows),
         "document": html.escape(document),
         "hidden": "" if document else "hidden",
