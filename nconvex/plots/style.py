@@ -9,9 +9,9 @@ plain letters and `mathtext`, which any font and LaTeX can set.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
-import matplotlib.pyplot  # noqa: F401 - registers how notebooks show a Figure
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
@@ -57,12 +57,21 @@ def ink() -> str:
     return str(rcParams["axes.edgecolor"])
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows, also where pyplot is not in use."""
+
+    def _repr_png_(self) -> bytes:
+        image = BytesIO()
+        self.savefig(image, format="png")
+        return image.getvalue()
+
+
 def figure_or_new(figure: Part, width: float = WIDTH, height: float = 4.6) -> Any:
     """The figure that is given, or a new one of a size in inches at a font size of 10 points."""
     if figure is not None:
         return figure
     scale = rcParams["font.size"] / 10.0
-    return Figure(figsize=(scale * width, scale * height), layout="constrained")
+    return Drawing(figsize=(scale * width, scale * height), layout="constrained")
 
 
 def axes_or_new(ax: Axes | None, height: float = 4.4, **settings: Any) -> Any:
