@@ -119,7 +119,8 @@ def stages_of(
 ) -> Iterator[Stage]:
     """Yield a string's stages from its models and its trace; see `String.stages`."""
     inserted = {step.place for step in trace if step.loss_after <= L0}
-    order = list(_in_order(inserted, ""))
+    # In the order of the path, the bead of a place stands between those of its halves, L and R.
+    order = sorted(inserted, key=lambda place: place + "M")
     moves = [(step.place, step.move) for step in trace]
     if (
         len(order) != len(beads) - 2
@@ -152,11 +153,3 @@ def stages_of(
             L0 if step.move is Move.REPEAT else alpha * L0,
             child(seed, *("LR".index(half) for half in step.place)),
         )
-
-
-def _in_order(inserted: set[str], place: str) -> Iterator[str]:
-    """The places of beads, in the order of the path."""
-    if place in inserted:
-        yield from _in_order(inserted, place + "L")
-        yield place
-        yield from _in_order(inserted, place + "R")

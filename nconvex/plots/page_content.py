@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from nconvex.definitions import DescentStatus, Insertion, Move, beside
+from nconvex.definitions import Insertion, Move, beside
 from nconvex.landscape import Landscape
 from nconvex.network.base import NetworkLandscape
 from nconvex.network.classification import Classification
 from nconvex.plots.strings import losses_along
 from nconvex.string import String
+
+#: What may lead to a bead.
+INSERTING = (Move.INSERT, Move.REPEAT, Move.REVIVE)
 
 #: Points of a path's curve, and of them at most so many places where the slider stops.
 POINTS, STOPS = 240, 121
@@ -91,7 +94,7 @@ def _births(string: String) -> list[int] | None:
     inserted = {
         each.place: (number, each.loss_after)
         for number, each in enumerate(string.trace, 1)
-        if each.status is DescentStatus.REACHED and each.move in (Move.INSERT, Move.REVIVE)
+        if each.loss_after <= string.L0 and each.move in INSERTING
     }
     if len(inserted) != string.n_beads or string.n_beads > GROWN:
         return None
@@ -112,7 +115,7 @@ def _told(number: int, insertion: Insertion, string: String, measure: str) -> st
     if insertion.depth > 3:
         where = f"segment {insertion.place} (halves from the outermost, left or right)"
     after, reached = beside(insertion.loss_after, string.L0), "a new bead"
-    if insertion.status is not DescentStatus.REACHED:
+    if not insertion.loss_after <= string.L0:
         reached = "too high for a bead, so none was inserted"
     return (
         f"Recursion {number}, on the {where or 'whole line'}: the highest {measure} "

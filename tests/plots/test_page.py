@@ -163,3 +163,16 @@ def test_the_page_is_loaded_only_when_it_is_made():
     code = "import sys, nconvex.commands.results; print('nconvex.plots' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_beads_between_alpha_l0_and_l0_are_born_one_by_one():
+    valley = nc.FunctionLandscape(
+        lambda x: 0.1 + (x @ x - 1.0) ** 2,
+        lambda x: 4.0 * (x @ x - 1.0) * x,
+        nc.RMSProp(learning_rate=1e-2, budget=2000, check_every=1),
+    )
+    string = nc.connect(valley, [-1.0, 0.01], [1.0, 0.02], L0=0.2, alpha=0.4)
+    assert string.beads_above_target == string.n_beads > 1
+    page = nc.report(string, valley).html
+    assert "All beads at once" not in page
+    assert "none was inserted" not in page
