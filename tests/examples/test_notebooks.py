@@ -130,3 +130,14 @@ def test_a_notebook_prints_what_it_shows_and_its_solutions_run(path, tmp_path, m
             continue
         if "is not installed" not in printed(new):
             assert differing(printed(old), printed(new)) is None, text(old["source"])
+
+
+def test_the_teaching_plan_names_what_there_is():
+    plan = (ROOT / "examples" / "teaching.md").read_text(encoding="utf-8")
+    assert plan.count("\n") <= 120
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", plan):
+        assert (ROOT / "examples" / link).exists(), link
+    (lines,) = re.findall(r"```python\n(.*?)```", plan, re.DOTALL)
+    names = {}
+    exec(compile(lines, "teaching.md", "exec"), names)
+    assert names["nc"].run_pair(names["problem"], L0=1e-3, seed=0).string.connected
