@@ -1,6 +1,7 @@
 """Imports go one way only, and the outer world enters where it is meant to."""
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,14 @@ def modules(path):
 
 def test_every_room_has_its_rule():
     assert {room(path) for path in FILES} == set(RULES)
+
+
+def test_every_room_is_in_the_wheel():
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    listed = set(setup["options"]["packages"].split())
+    assert {f"nconvex.{door.parent.name}" for door in PACKAGE.glob("*/__init__.py")} <= listed
+    assert all((PACKAGE.parent / name.replace(".", "/")).is_dir() for name in listed)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -94,7 +94,7 @@ def loss_along(landscape: Landscape, string: String, ax: Axes | None = None) -> 
     bounds = ", ".join(beside(bound, string.L0) for bound in string.max_error_bounds)
     axes.set_title(
         f"{verdict} ({string.evidence})\n"
-        rf"$\tilde\Gamma$ in [{bounds}], $L_0$ = {string.L0!r}",
+        rf"$\tilde\Gamma$ in [{bounds}], $L_0$ = {string.L0:.7g}",
         fontsize="medium",
     )
     axes.legend(frameon=False, fontsize="small")
