@@ -15,12 +15,26 @@ def compiled(inlined):
     return kernel(inlined.py_func, inlined.targetoptions["fastmath"])
 
 
-def run_again(file, mode):
-    """Run a file of tests in a process where a variable of Numba is set, and expect it to pass."""
+def run_again(file):
+    """Run a file of tests without the JIT, where NumPy checks each index."""
+    _run("-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", file)
+
+
+def run_code(code, file):
+    """Run code without the JIT, in the folder of a file of tests."""
+    _run("-W", "error", "-c", code, cwd=Path(file).parent)
+
+
+def _run(*words, cwd=Path(__file__).parents[1]):
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", file],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, mode: "1", "NCONVEX_INNER_RUN": "1"},
+        [sys.executable, *words],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "NUMBA_DISABLE_JIT": "1",
+            "NCONVEX_INNER_RUN": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
         capture_output=True,
         text=True,
     )

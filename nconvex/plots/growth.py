@@ -153,6 +153,7 @@ class _Growth:
         if is_wide(heights):
             axes.set_yscale("log")
             axes.set_ylim(low / 1.3, high * 1.3)
+            axes.minorticks_off()
         else:
             axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         axes.axhline(self.string.L0, color=ink(), lw=1.0, ls=":")
@@ -258,6 +259,13 @@ def _panels(growth: _Growth) -> Iterator[_Frame]:
             yield _Frame(r"$\gamma(t)$ on both halves", *growth.before(number + 1))
 
 
+class _Canvas(FigureCanvasAgg):
+    """A canvas that is drawn when a frame is saved, and not a second time before."""
+
+    def draw_idle(self, *_: Any, **__: Any) -> None:
+        """Nobody looks."""
+
+
 class Growth(FuncAnimation):
     """The animation of a string's growth, which notebooks show."""
 
@@ -288,7 +296,7 @@ def animate(landscape: Landscape, string: String, iterates: int = 8, figure: Par
     frames += [frames[-1]] * REST
     whole = figure_or_new(figure, height=3.9 if growth.flat else 5.2)
     if figure is None:
-        FigureCanvasAgg(whole)
+        _Canvas(whole)
     left, right = whole.subplots(1, 2) if growth.flat else whole.subplots(2, 1)
     through = growth.plane()
     growth.prepare_map(left, through, frames, bar=growth.flat)
@@ -310,4 +318,8 @@ def animate(landscape: Landscape, string: String, iterates: int = 8, figure: Par
         return shown
 
     drawn(figure, [left, right])
+    if figure is None:  # find the places of all parts once, not for each frame
+        update(frames[-1])
+        whole.draw_without_rendering()
+        whole.set_layout_engine("none")
     return Growth(whole, partial(update), frames=frames, interval=INTERVAL, repeat_delay=2000)

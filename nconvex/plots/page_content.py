@@ -13,6 +13,7 @@ from nconvex.landscape import Landscape
 from nconvex.network.base import NetworkLandscape
 from nconvex.network.classification import Classification
 from nconvex.plots.strings import losses_along
+from nconvex.reductions import norm
 from nconvex.string import String
 
 #: What may lead to a bead.
@@ -75,7 +76,7 @@ def _curve(
     points = POINTS * (j - i) // len(string.peaks)
     t = np.linspace(0.0, 1.0, min(max(9, points), 60))
     t = np.union1d(t, [t_star])
-    length, L0 = _short(np.linalg.norm(right - left)), string.L0
+    length, L0 = _short(norm(right - left)), string.L0
     return {"length": length, "t": _short(t), "loss": _sided(landscape.gamma(left, right, t), L0)}
 
 

@@ -1,13 +1,10 @@
 """The classifier's kernels against NumPy in float64, and its bounds against dense samples."""
 
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import run_code
 from differences import check_gradient
 
 from nconvex import MLP, Classification, NconvexError, RMSProp, run_pair, textbook, verify
@@ -248,23 +245,21 @@ def test_brackets_close(metric):
 
 
 def test_no_index_is_out_of_bounds():
+    # Without the JIT, NumPy checks each index.
     code = (
-        "import numpy as np, test_classifier as t\n"
-        "for shape in (*t.SHAPES, (9, 150, 4, 3)):\n"
-        "    for inked in (0.25, 0.9):\n"
-        "        problem, *ends = t.make(0, shape, samples=150, inked=inked)\n"
-        "        assert problem.bracket(*ends).upper < np.inf\n"
-        "        problem.loss_and_gradient(ends[0])\n"
-        "        problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
+        "import itertools, numpy as np, nconvex as nc, test_classifier as t\n"
+        "few = nc.RMSProp(budget=3, check_every=2)\n"
+        "shapes = (5, 3, 6, 4, 2), (6, 8, 4, 5), (9, 150, 4, 3)\n"
+        "inputs = (0.25, 0.0), (0.25, 0.1), (0.9, 0.0)\n"
+        "for shape, (inked, decay) in itertools.product(shapes, inputs):\n"
+        "    problem, *ends = t.make(\n"
+        "        0, shape, samples=150, inked=inked, weight_decay=decay, rmsprop=few)\n"
+        "    assert problem.max_gamma(*ends, 1e9).upper < 1e9\n"
+        "    problem.gamma(*ends, np.array([0.0, 0.3]))\n"
+        "    problem.loss_and_gradient(ends[0])\n"
+        "    problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=Path(__file__).parent,
-        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
+    run_code(code, __file__)
 
 
 # -- Bad input ------------------------------------------------------------------------------------

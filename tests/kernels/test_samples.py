@@ -203,6 +203,5 @@ def test_a_diverging_descent_says_so():
 
 
 @pytest.mark.skipif("NCONVEX_INNER_RUN" in os.environ, reason="this is the inner run")
-@pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
-def test_the_same_holds_without_the_jit_and_with_bounds_checked(mode):
-    run_again(__file__, mode)
+def test_the_same_holds_without_the_jit_where_each_index_is_checked():
+    run_again(__file__)
