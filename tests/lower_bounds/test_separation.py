@@ -19,8 +19,8 @@ FAST = nc.RMSProp(learning_rate=2e-2, final_learning_rate=1e-3, budget=500)
 #: What keeps the samplers' work small: short descents, one revival; and pairs they are tried on.
 SETTINGS = {
     "plain": ({}, 210),
-    "revive": ({"rmsprop": FAST, "rounds": 1}, 150),
-    "springs": ({"rmsprop": FAST, "depth": 5}, 60),
+    "revive": ({"rmsprop": FAST, "rounds": 1}, 60),
+    "springs": ({"rmsprop": FAST, "depth": 5}, 30),
     "breadth-first": ({}, 210),
 }
 
