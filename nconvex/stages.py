@@ -115,15 +115,21 @@ def iterates_of(
 
 
 def stages_of(
-    beads: np.ndarray, trace: tuple[Insertion, ...], L0: float, alpha: float, seed: tuple[int, ...]
-) -> Iterator[Stage]:
-    """Yield a string's stages from its models and its trace; see `String.stages`."""
-    inserted = {step.place for step in trace if step.loss_after <= L0}
+    beads: np.ndarray, losses: np.ndarray, trace: tuple[Insertion, ...], L0: float, alpha: float,
+    seed: tuple[int, ...],
+) -> Iterator[Stage]:  # fmt: skip
+    """Yield a string's stages from its models and its trace; see `String.stages`.
+
+    That the losses agree shows that the beads are those of the trace, in its order.
+    """
+    inserted = {step.place: step.loss_after for step in trace if step.loss_after <= L0}
     # In the order of the path, the bead of a place stands between those of its halves, L and R.
     order = sorted(inserted, key=lambda place: place + "M")
     moves = [(step.place, step.move) for step in trace]
     if (
         len(order) != len(beads) - 2
+        or not np.allclose([inserted[place] for place in order], losses[1:-1], 1e-6, 0.0)
+        or any(place[:k] not in inserted for place, _ in moves for k in range(len(place)))
         or len(set(moves)) < len(moves)
         or any(move not in (Move.INSERT, Move.REPEAT) for _, move in moves)
         or any(step.attempt for step in trace)

@@ -260,7 +260,7 @@ class String(Result):
             >>> [(stage.insertion.place, len(stage.beads)) for stage in string.stages()]
             [('', 3), ('R', 4)]
         """
-        return tuple(stages_of(self.beads, self.trace, self.L0, self.alpha, self.seed))
+        return tuple(stages_of(self.beads, self.losses, self.trace, self.L0, self.alpha, self.seed))
 
     @property
     def positions(self) -> np.ndarray:

@@ -78,7 +78,10 @@ def test_a_string_of_several_attempts_has_none():
         STRING, trace=(*STRING.trace, dataclasses.replace(STRING.trace[0], move=Move.REVIVE))
     )
     given = nc.string_through(PROBLEM, STRING.beads, L0=1e-3)
-    for string in (pieced, given):
+    orphan = dataclasses.replace(
+        STRING, trace=(dataclasses.replace(STRING.trace[0], place="LL"), *STRING.trace[1:])
+    )
+    for string in (pieced, given, orphan, STRING.reversed()):
         with pytest.raises(NconvexError, match='sampler="plain"'):
             string.stages()
 
