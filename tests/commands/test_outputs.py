@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from command_lines import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -201,13 +202,7 @@ def test_surveys_refuse_before_any_work(tmp_path, monkeypatch, capsys, argv, wor
     monkeypatch.setattr(running, "run", lambda *_, **__: pytest.fail("work was done"))
     if argv == ["--store", "/"]:
         monkeypatch.undo()  # the store itself finds out
-    try:
-        status = survey(["run", "--pairs", "1", *argv])
-    except SystemExit as stop:
-        status = stop.code
-    out, err = capsys.readouterr()
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert words in err
+    assert words in refused(capsys, survey, ["run", "--pairs", "1", *argv])
     assert not list(tmp_path.iterdir())
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_lines import said
 
 import nconvex as nc
 from nconvex import mnist, quad
@@ -21,15 +22,6 @@ SETUP = Path(__file__).parents[2] / "setup.cfg"
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def said(capsys, call, *args):
-    """Run a command in this process; return its exit status, stdout and stderr."""
-    try:
-        status = call(*args)
-    except SystemExit as stop:
-        status = stop.code
-    return status, *capsys.readouterr()
 
 
 def options(text):

@@ -10,6 +10,7 @@ import time
 import attack_commands
 import numpy as np
 import pytest
+from command_lines import refused
 
 import nconvex as nc
 from nconvex import MLP, ConnectionStatus, textbook
@@ -218,15 +219,7 @@ def test_bad_input_is_one_line_and_status_2_and_no_output(
     tmp_path, monkeypatch, capsys, argv, words
 ):
     monkeypatch.chdir(tmp_path)
-    try:
-        status = main(["--quiet", "--out", "new/folder", *argv])
-    except SystemExit as stop:
-        status = stop.code
-    out, err = capsys.readouterr()
-    assert status == 2
-    assert out == ""
-    assert words in err
-    assert err.count("\n") == 1
+    assert words in refused(capsys, main, ["--quiet", "--out", "new/folder", *argv])
     assert not list(tmp_path.iterdir())
 
 

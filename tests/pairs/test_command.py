@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from command_lines import refused
 
 import nconvex as nc
 from nconvex.commands.survey import main
@@ -52,15 +53,7 @@ def test_from_start_to_figure(tmp_path, monkeypatch, capsys):
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, argv, words):
     monkeypatch.chdir(tmp_path)
-    try:
-        status = main(argv)
-    except SystemExit as stop:
-        status = stop.code
-    out, err = capsys.readouterr()
-    assert status == 2
-    assert out == ""
-    assert words in err
-    assert err.count("\n") == 1
+    assert words in refused(capsys, main, argv)
     assert not list(tmp_path.iterdir())
 
 
