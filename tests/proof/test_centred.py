@@ -574,12 +574,18 @@ def test_no_index_is_out_of_bounds():
     # Without the JIT, NumPy checks each index.
     code = (
         "import test_centred as t\n"
+        "t.certify.MOST_SPLITS = 3  # the room for intervals, which become more than fit\n"
+        "full = 0\n"
         "for shape, activation, loss in (\n"
         "        ((1, 4, 4, 1), 'relu', 'mse'), ((2, 3, 2), 'tanh', 'mae'),\n"
         "        ((2, 1), 'relu', 'mse'), ((3, 5, 3), 'relu', 'error'),\n"
         "        ((2, 3, 9, 4, 2), 'relu', 'cross-entropy')):\n"
         "    problem, *ends = t.make(0, shape, activation, loss, samples=301)\n"
-        "    assert problem.max_gamma(*ends, 1e9).upper < 1e9\n"
+        "    segment = problem.segment(*ends)\n"
+        "    full += not segment.tighten(-t.np.inf, 1e-12, 9)\n"
+        "    assert segment.peak.upper < t.np.inf\n"
+        "    assert segment.tighten(2 * segment.peak.upper, t.np.inf, 0)\n"
+        "assert full == 4, full\n"  # without a hidden layer it is decided before
     )
     run_code(code, __file__)
 
