@@ -41,6 +41,7 @@ import argparse
 import heapq
 import json
 import math
+import os
 import re
 import sys
 import zipfile
@@ -128,6 +129,7 @@ class Path:
 
     def __init__(self, name: str):
         keys, found = dict(item.split(":") for item in KEYS.split()), {}
+        need(os.path.isfile(name) or not os.path.exists(name), "this is no regular file")
         with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.removesuffix(".npy") in keys]
             need(sum(m.file_size for m in members) <= 2**30, "arrays take more than 1 GB")
@@ -204,8 +206,7 @@ class Path:
                     x = linear(unit(x, self.units[layer - 2], r), ends, c, r)
                 total += sums(unit(x, self.units[-1], r), self.y[rows], self.loss, label, r)
             total = np.where(np.isfinite(total), total, [np.inf, np.inf, 0.0])
-            high, low = total[:2].max() / N * (1 + slack) + rest, total[2] / N * (1 - slack) - rest
-            return [float(high), float(low)]
+            return [total[:2].max() / N * (1 + slack) + rest, total[2] / N * (1 - slack) - rest]
 
         return enclose
 
@@ -261,8 +262,7 @@ def exact_loss(path: Path, point: str) -> Fraction:
         a = a @ W + scale * b
         a, scale = np.maximum(one * a, whole(LEAKS[name]) * a), scale * q * one**2
     if path.loss == "error":
-        rows = zip(a, path.y, strict=True)
-        return Fraction(sum(max(np.delete(z, j)) >= z[j] for z, j in rows), len(a))
+        return Fraction(sum(map(lambda z, j: max(np.delete(z, j)) >= z[j], a, path.y)), len(a))
     d, power = abs(one * a - scale * y), 2 if path.loss == "mse" else 1
     return Fraction((d**power).sum(), len(a) * (scale * one) ** power)
 

@@ -74,7 +74,6 @@ def _parser(prog: str) -> Parser:
 
 
 def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> Experiment:
-    progress(f"reading {args.file}")
     delimiter = "\t" if args.delimiter == "tab" else args.delimiter
     table = read_table(args.file, args.target, args.drop, delimiter, args.drop_missing)
     labelled = args.classify or args.loss in LABELLED or bool(table.target.categories)
@@ -84,6 +83,7 @@ def _prepare(args: argparse.Namespace, progress: Callable[[str], None]) -> Exper
     landscape, encoding = problem(
         table, args.hidden, args.activation, loss, args.test, args.seed, args.budget
     )
+    progress(f"read {args.file}")  # not before: a file that is refused gets one line
     shape, target = "-".join(map(str, landscape.model.sizes)), encoding.target
 
     def draw(plots: Any, string: String, part: Any) -> None:

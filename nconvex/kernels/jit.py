@@ -31,7 +31,7 @@ from typing import Any
 
 import llvmlite
 import numba
-from numba import njit
+from numba import njit, types
 from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
@@ -284,7 +284,10 @@ class _InlinedLowering(_WideLowering):
 
 
 class _InlinedDispatcher(CPUDispatcher):
-    """A function that kernels call, and Python cannot."""
+    """A function that kernels call, and Python cannot: one copy for numbers, however written."""
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return super().get_call_template(tuple(map(types.unliteral, args)), kws)
 
     def add_overload(self, result: Any) -> None:
         self.overloads[tuple(result.signature.args)] = result

@@ -168,7 +168,7 @@ def test_what_cannot_be_used_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     data = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "t.csv").write_bytes(data)
-    status, out, err = run(capsys, "t.csv", "--quiet", "--target", "y", *argv)
+    status, out, err = run(capsys, "t.csv", "--target", "y", *argv)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert words in err
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
@@ -177,7 +177,7 @@ def test_what_cannot_be_used_is_told_in_one_line(
 @pytest.mark.parametrize(("name", "words"), [(".", "Is a directory"), ("no.csv", "No such file")])
 def test_files_that_cannot_be_read(tmp_path, monkeypatch, capsys, name, words):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, name, "--quiet", "--target", "y")
+    status, out, err = run(capsys, name, "--target", "y")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert words in err
 
