@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -5,6 +6,8 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell has started the tests with "&"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send Ctrl-C to programs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
