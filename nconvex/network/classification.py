@@ -346,7 +346,7 @@ class Classification(NetworkLandscape):
         most = min(batch * int(np.diff(starts).max()), int(starts[-1]))
         pixels = (
             np.empty(n_in, dtype=np.int64),
-            np.empty(most, dtype=np.min_scalar_type(batch - 1)),
+            np.empty(most, dtype=_index_type(batch)),
             np.empty(most, dtype=np.float32),
         )
         panels = -(-self.model.sizes[1] // classifier.PANEL)
@@ -397,10 +397,16 @@ def _sparse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of X as starts, indices and values of what is not zero; see `kernels.classifier`."""
     inked = X != 0.0
     starts = np.concatenate(([0], np.cumsum(inked.sum(axis=1))))
-    # Unsigned: numba need not test whether they are negative. Short: they are read quickly.
-    short = np.min_scalar_type(X.shape[1] - 1)
-    columns = np.broadcast_to(np.arange(X.shape[1], dtype=short), X.shape)
+    columns = np.broadcast_to(np.arange(X.shape[1], dtype=_index_type(X.shape[1])), X.shape)
     return starts.astype(np.int64), columns[inked], X[inked]
+
+
+def _index_type(count: int) -> Any:
+    """Unsigned: numba need not test for negative indices. Short, to be read quickly.
+
+    Not the shortest of all, so that one kernel serves networks of few inputs and of many.
+    """
+    return np.promote_types(np.uint16, np.min_scalar_type(count - 1))
 
 
 def _tiles(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
