@@ -284,7 +284,10 @@ class _InlinedLowering(_WideLowering):
 
 
 class _InlinedDispatcher(CPUDispatcher):
-    """A function that kernels call, and Python cannot: one copy for numbers, however written."""
+    """A function that kernels call, and Python cannot.
+
+    A constant among its arguments is a number like any other, and has no copy compiled for it.
+    """
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         return super().get_call_template(tuple(map(types.unliteral, args)), kws)

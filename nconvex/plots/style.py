@@ -127,8 +127,10 @@ def colour_bar(axes: Any, drawn: Any, label: str, **where: Any) -> None:
 
 
 def name_few(axis: Any, values: Any, most: int = 6) -> None:
-    """Put a logarithmic axis's ticks at a few values, named as they are written."""
+    """Put a logarithmic axis's ticks at a few values, named in short, so that they fit: 1e-4."""
     named = sorted({float(f"{value:.3g}") for value in values})
     if len(named) <= most:
-        axis.set_ticks(named, [f"{value:g}" for value in named])
+        powers = [np.format_float_scientific(v, trim="-", exp_digits=1) for v in named]
+        names = [min(power, f"{v:g}", key=len) for power, v in zip(powers, named, strict=True)]
+        axis.set_ticks(named, names)
         axis.set_ticks([], minor=True)

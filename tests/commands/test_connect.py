@@ -4,18 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from command_lines import refused, said
 
 import nconvex as nc
 from nconvex.__main__ import main
 
 
 def run(capsys, *argv):
-    """Run the command in this process; return its exit status, stdout and stderr."""
-    try:
-        status = main(["connect", *map(str, argv)])
-    except SystemExit as stop:
-        status = stop.code
-    return status, *capsys.readouterr()
+    """Run the command; return its exit status, stdout and stderr."""
+    return said(capsys, main, ["connect", *map(str, argv)])
 
 
 @pytest.fixture(scope="module")
@@ -122,16 +119,14 @@ def test_what_cannot_be_used_is_told_in_one_line(folder, capsys, arrays, argv, w
     elif arrays is None:
         (folder / "bad.npz").write_bytes(b"PK\3\4 no archive")
     other = arrays if isinstance(arrays, str) else "bad.npz"
-    status, out, err = run(capsys, "W-a.npz", other, "--quiet", "--data", "test.npz", *argv)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert words in err
+    files = ["W-a.npz", other, "--data", "test.npz"]
+    assert words in refused(capsys, main, ["connect", *files, "--quiet", *argv])
 
 
 def test_a_checkpoint_without_pytorch_is_one_line(folder, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    status, out, err = run(capsys, "a.pt", "b.pt", "--data", "test.npz", "--quiet")
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "install nconvex[torch]" in err
+    argv = ["connect", "a.pt", "b.pt", "--data", "test.npz", "--quiet"]
+    assert "install nconvex[torch]" in refused(capsys, main, argv)
 
 
 class TestTorch:
@@ -178,6 +173,5 @@ class TestTorch:
             ("garbage.pt", "damaged"),
             ("none.pt", "cannot read none.pt"),
         ):
-            status, out, err = run(capsys, name, name, "--data", "test.npz", "--quiet")
-            assert (status, out, err.count("\n")) == (2, "", 1)
-            assert words in err
+            argv = ["connect", name, name, "--data", "test.npz", "--quiet"]
+            assert words in refused(capsys, main, argv)

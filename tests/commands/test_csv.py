@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from command_lines import refused, said
 
 from nconvex import MLP, load_string, verify
 from nconvex.__main__ import main
@@ -11,12 +12,8 @@ from nconvex.data import tables
 
 
 def run(capsys, *argv):
-    """Run the command in this process; return its exit status, stdout and stderr."""
-    try:
-        status = main(["csv", *map(str, argv)])
-    except SystemExit as stop:
-        status = stop.code
-    return status, *capsys.readouterr()
+    """Run the command; return its exit status, stdout and stderr."""
+    return said(capsys, main, ["csv", *map(str, argv)])
 
 
 def houses(rows=60):
@@ -168,18 +165,14 @@ def test_what_cannot_be_used_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     data = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "t.csv").write_bytes(data)
-    status, out, err = run(capsys, "t.csv", "--target", "y", *argv)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert words in err
+    assert words in refused(capsys, main, ["csv", "t.csv", "--target", "y", *argv])
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 @pytest.mark.parametrize(("name", "words"), [(".", "Is a directory"), ("no.csv", "No such file")])
 def test_files_that_cannot_be_read(tmp_path, monkeypatch, capsys, name, words):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, name, "--target", "y")
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert words in err
+    assert words in refused(capsys, main, ["csv", name, "--target", "y"])
 
 
 def test_sizes_are_known_before_memory_is_taken(file, capsys, monkeypatch):

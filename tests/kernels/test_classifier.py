@@ -10,6 +10,7 @@ from differences import check_gradient
 from nconvex import MLP, Classification, NconvexError, RMSProp, run_pair, textbook, verify
 from nconvex.definitions import DescentStatus
 from nconvex.kernels.parts import NONLINEAR, TILE
+from nconvex.network.classification import _index_type
 
 SHAPES = ((7, 5, 3), (6, 8, 4, 10), (5, 3, 6, 4, 2), (9, 1, 7))
 
@@ -260,6 +261,16 @@ def test_no_index_is_out_of_bounds():
         "    problem.descend(ends[0], 0.01, np.random.default_rng(0))\n"
     )
     run_code(code, __file__)
+
+
+def test_one_kernel_serves_few_inputs_and_many_samples_a_step_and_few():
+    for inputs, batch in ((5, 60), (300, 60), (300, 300)):
+        X = np.eye(300, inputs, dtype=np.float32)
+        problem = Classification(MLP((inputs, 3, 2)), X, X[:, 0] > 0, X, X[:, 0] > 0, batch=batch)
+        members = problem._workspace(batch)[1][1]
+        assert problem._train_inputs[1].dtype == members.dtype == np.uint16
+    assert _index_type(2**16) == np.uint16
+    assert _index_type(2**16 + 1) == np.uint32
 
 
 # -- Bad input ------------------------------------------------------------------------------------

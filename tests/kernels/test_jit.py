@@ -94,6 +94,19 @@ def heard(monkeypatch, tmp_path):
     return lines
 
 
+def test_a_constant_has_no_copy_of_an_inlined_function_of_its_own():
+    @jit.inlined
+    def times(x, factor):
+        return x * factor
+
+    @jit.kernel
+    def polynomial(x):
+        return times(x, 2) + times(x, 3) + times(x, x)
+
+    assert polynomial(5) == 50
+    assert len(times.overloads) == 1
+
+
 def test_damaged_files_are_replaced(heard, tmp_path):
     assert jit.kernel(thrice)(2.0) == 6.0
     (file,) = tmp_path.rglob("*.nbc")

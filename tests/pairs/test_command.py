@@ -106,14 +106,7 @@ def test_outputs_and_sizes_are_tried_before_any_work(tmp_path, monkeypatch, caps
     nc.survey.run(Setting(L0=1e-2, samples=20), pairs=1, store="s")
     before = (tmp_path / "s").read_bytes()
     monkeypatch.setattr(running, "connect_pair", lambda *_, **__: pytest.fail("it works"))
-    try:
-        status = main(argv)
-    except SystemExit as stop:
-        status = stop.code
-    out, err = capsys.readouterr()
-    assert (status, out) == (2, "")
-    assert words in err
-    assert err.count("\n") == 1
+    assert words in refused(capsys, main, argv)
     assert [file.name for file in tmp_path.iterdir()] == ["s"]
     assert (tmp_path / "s").read_bytes() == before
 

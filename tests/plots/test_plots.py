@@ -10,6 +10,7 @@ from matplotlib.text import Text
 
 import nconvex as nc
 from nconvex.data.polynomials import quadratic
+from nconvex.plots.style import name_few
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,17 @@ def test_figures_are_legible_with_any_style(problem, string, style):
         legible(nc.plots.disconnectivity(found, [1e-3]))
         survey = nc.survey.run(nc.survey.grid(L0=(1e-2, 2e-2), samples=30), pairs=2)
         legible(nc.plots.survey(survey))
+
+
+def test_ticks_of_a_logarithmic_axis_do_not_touch():
+    levels = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    axes = Figure(figsize=(2.6, 2.0)).add_subplot(xscale="log", xlim=(2e-5, 2e-2))
+    name_few(axes.xaxis, levels)
+    axes.figure.draw_without_rendering()
+    labels = axes.get_xticklabels()
+    assert [float(label.get_text()) for label in labels] == levels
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_figures_are_drawn_where_they_are_asked_for(problem, string):
